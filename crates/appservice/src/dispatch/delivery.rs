@@ -1,0 +1,109 @@
+//! An entry on its way to a handler.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+
+use crate::{
+    client::Client,
+    event::Event,
+    intent::{Intent, Scope},
+    journal::{Entry, MATRIX},
+};
+
+/// An entry, delivered to a handler, and the means to act on it.
+///
+/// Intents taken from a delivery derive their transaction ids from the entry, so that a handler that
+/// runs again repeats nothing that the homeserver has already done. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    entry: Arc<Entry>,
+    client: Client,
+    scope: Arc<Scope>,
+}
+
+impl Delivery {
+    pub(crate) fn new(entry: Entry, client: Client, may_be_repeat: bool) -> Self {
+        let scope = Scope::new(&work(&entry), may_be_repeat);
+        Self {
+            entry: Arc::new(entry),
+            client,
+            scope: Arc::new(scope),
+        }
+    }
+
+    /// The same delivery for the handler with this number: each counts its own sends, so that what
+    /// one handler leaves out when it runs again doesn't change the ids of the next one's.
+    pub(crate) fn for_handler(&self, number: usize) -> Self {
+        let name = format!("{}\0{number}", work(&self.entry));
+        Self {
+            entry: self.entry.clone(),
+            client: self.client.clone(),
+            scope: Arc::new(Scope::new(&name, self.may_be_repeat())),
+        }
+    }
+
+    /// What stands in the journal.
+    #[must_use]
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// Whether a handler may have begun with this entry before: it failed, or the process was
+    /// restarted while it waited.
+    #[must_use]
+    pub fn may_be_repeat(&self) -> bool {
+        self.scope.may_be_repeat()
+    }
+
+    /// The Matrix event, where the entry is one.
+    #[must_use]
+    pub fn event(&self) -> Option<Event> {
+        (self.entry.source == MATRIX)
+            .then(|| Event::parse(&self.entry.payload).ok())
+            .flatten()
+    }
+
+    /// Acts as `user`, who is the application service's own user or one of its ghosts.
+    #[must_use]
+    pub fn intent(&self, user: &UserId) -> Intent {
+        Intent::new(self.client.clone(), user.to_owned(), self.scope.clone())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn next_transaction_id(&self, room: &RoomId) -> ruma::OwnedTransactionId {
+        self.scope.next_transaction_id(self.client.sender(), room)
+    }
+
+    /// Acts as the application service's own user.
+    #[must_use]
+    pub fn bot(&self) -> Intent {
+        self.intent(self.client.sender())
+    }
+}
+
+/// Names the work that an entry is: the same after a restart, and when it was a dead letter.
+fn work(entry: &Entry) -> String {
+    match &entry.key {
+        Some(key) => format!("{}\0{key}", entry.source),
+        None => format!("{}\0entry:{}", entry.source, entry.id),
+    }
+}
+
+/// Counts the sends of one delivery, so that each has a number of its own that is the same again
+/// when the handler runs again.
+pub(crate) type Ordinals = Mutex<HashMap<(OwnedUserId, OwnedRoomId), u32>>;
+
+/// The next number for `user` in `room`, from 0.
+pub(crate) fn next_ordinal(ordinals: &Ordinals, user: &UserId, room: &RoomId) -> u32 {
+    let mut ordinals = ordinals.lock().unwrap_or_else(PoisonError::into_inner);
+    let next = ordinals
+        .entry((user.to_owned(), room.to_owned()))
+        .or_default();
+    let this = *next;
+    *next += 1;
+    this
+}

@@ -1,0 +1,70 @@
+//! Where transaction ids come from.
+
+use std::sync::Mutex;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use ruma::{OwnedTransactionId, RoomId, UserId};
+use sha2::{Digest, Sha256};
+
+use crate::dispatch::{Ordinals, next_ordinal};
+
+/// The piece of work that a send belongs to. The same work, run again, gets the same ids.
+#[derive(Debug)]
+pub(crate) struct Scope {
+    name: String,
+    may_be_repeat: bool,
+    ordinals: Ordinals,
+}
+
+impl Scope {
+    pub(crate) fn new(name: &str, may_be_repeat: bool) -> Self {
+        Self {
+            name: name.to_owned(),
+            may_be_repeat,
+            ordinals: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn may_be_repeat(&self) -> bool {
+        self.may_be_repeat
+    }
+
+    /// The id of the next send of `user` in `room`.
+    ///
+    /// Homeservers keep transaction ids for the whole application service, not for each ghost (two
+    /// ghosts with the same id: the second one's message is lost), so the user is part of it.
+    pub(crate) fn next_transaction_id(&self, user: &UserId, room: &RoomId) -> OwnedTransactionId {
+        let ordinal = next_ordinal(&self.ordinals, user, room);
+        let mut hash = Sha256::new();
+        for part in [self.name.as_str(), user.as_str(), room.as_str()] {
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        hash.update(ordinal.to_be_bytes());
+        URL_SAFE_NO_PAD.encode(&hash.finalize()[..24]).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::{room_id, user_id};
+
+    use super::*;
+
+    #[test]
+    fn the_same_work_run_again_gets_the_same_ids() {
+        let room = room_id!("!room:vvt");
+        let ids = |scope: &Scope| {
+            [user_id!("@a:vvt"), user_id!("@b:vvt"), user_id!("@a:vvt")]
+                .map(|user| scope.next_transaction_id(user, room))
+        };
+        let first = ids(&Scope::new("matrix\0$1", false));
+        let again = ids(&Scope::new("matrix\0$1", true));
+        let other = ids(&Scope::new("matrix\0$2", false));
+        assert_eq!(first, again);
+        let mut all = [first, other].concat();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 6, "each send has an id of its own");
+    }
+}

@@ -1,0 +1,174 @@
+//! The journal: a log between those who write (the transaction endpoint, an application's own
+//! reader of another system) and those who work entries off (the lanes).
+//!
+//! # What it guarantees
+//!
+//! - **Durable before the answer.** [`Journal::append_transaction`] and [`Journal::append`] return
+//!   after the commit has reached the disk. A cursor moves in the commit that appends what was read.
+//! - **Once in.** An entry has a natural key: for Matrix the event id. A second append of the same
+//!   key does nothing, also after the entry is done, whatever the transaction id was.
+//! - **In order.** Entries of one lane keep the order in which they were appended.
+//! - **Kept.** What can't be handled becomes a dead letter: counted, listed, and either retried or
+//!   skipped by a person. The payload of an entry that is done is erased; its key stays.
+
+mod entry;
+mod error;
+pub(crate) mod split;
+
+use std::{path::Path, sync::Arc, time::SystemTime};
+
+use tokio::sync::Notify;
+
+pub use self::{
+    entry::{DeadLetter, Entry, NewEntry, Stats},
+    error::JournalError,
+};
+use crate::store::sqlite::SqliteStore;
+
+/// The source of entries that a homeserver pushed.
+pub const MATRIX: &str = "matrix";
+
+/// A handle on the journal; clones share it.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    store: SqliteStore,
+    appended: Arc<Notify>,
+}
+
+impl Journal {
+    /// Opens the journal in the SQLite file at `path`, which is created when it isn't there.
+    ///
+    /// One process at a time may work on a file.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be created, is no database, or was made by a newer version.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, JournalError> {
+        Ok(Self {
+            store: SqliteStore::open(path.as_ref()).await?,
+            appended: Arc::default(),
+        })
+    }
+
+    /// Stores a homeserver's transaction as it came. It is durable when this returns.
+    ///
+    /// `body` has been checked to be a JSON object with a list `events`; the rest is looked at
+    /// behind the answer, and an event that can't be read becomes a dead letter of its own.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be stored; then nothing of it is.
+    pub async fn append_transaction(&self, txn_id: &str, body: &[u8]) -> Result<(), JournalError> {
+        self.store
+            .insert_transaction(txn_id, body, now_ms())
+            .await?;
+        self.appended.notify_one();
+        Ok(())
+    }
+
+    /// Appends entries of the application's own, and moves a cursor, in one commit.
+    ///
+    /// Returns how many were new. May be called again with the same entries: their keys decide.
+    ///
+    /// # Errors
+    ///
+    /// When they could not be stored; then nothing is, and the cursor has not moved.
+    pub async fn append(
+        &self,
+        entries: &[NewEntry],
+        cursor: Option<(&str, &str)>,
+    ) -> Result<u64, JournalError> {
+        let new = self.store.insert_entries(entries, cursor, now_ms()).await?;
+        self.appended.notify_one();
+        Ok(new)
+    }
+
+    /// Where the cursor `name` stands; `None` before it was first moved.
+    ///
+    /// # Errors
+    ///
+    /// When the database can't be read.
+    pub async fn cursor(&self, name: &str) -> Result<Option<String>, JournalError> {
+        self.store.cursor(name).await
+    }
+
+    /// How much waits, is dead, or was done.
+    ///
+    /// # Errors
+    ///
+    /// When the database can't be read.
+    pub async fn stats(&self) -> Result<Stats, JournalError> {
+        self.store.stats().await
+    }
+
+    /// Dead letters with an id above `after`, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// When the database can't be read.
+    pub async fn dead_letters(
+        &self,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<DeadLetter>, JournalError> {
+        self.store.dead_letters(after, limit).await
+    }
+
+    /// Puts a dead letter back at the end of its lane, with a fresh budget of attempts. Returns
+    /// whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// When the database can't be written.
+    pub async fn retry_dead_letter(&self, id: i64) -> Result<bool, JournalError> {
+        let there = self.store.retry_dead_letter(id).await?;
+        self.appended.notify_one();
+        Ok(there)
+    }
+
+    /// Gives a dead letter up: its payload is erased, its key stays. Returns whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// When the database can't be written.
+    pub async fn skip_dead_letter(&self, id: i64) -> Result<bool, JournalError> {
+        self.store.skip_dead_letter(id).await
+    }
+
+    /// Waits until something was appended since the last call.
+    pub(crate) async fn appended(&self) {
+        self.appended.notified().await;
+    }
+
+    /// Turns up to `limit` stored transactions into entries. Returns how many there were.
+    pub(crate) async fn split(&self, limit: u32) -> Result<usize, JournalError> {
+        let transactions = self.store.transactions(limit).await?;
+        for transaction in &transactions {
+            let entries = split::entries(&transaction.body);
+            let new = self
+                .store
+                .replace_transaction(transaction.id, &entries, transaction.received_at)
+                .await?;
+            tracing::debug!(
+                txn_id = transaction.txn_id,
+                events = entries.len(),
+                new,
+                "transaction is in the journal"
+            );
+        }
+        Ok(transactions.len())
+    }
+
+    pub(crate) fn store(&self) -> &SqliteStore {
+        &self.store
+    }
+}
+
+/// Unix time in milliseconds.
+pub(crate) fn now_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |elapsed| {
+            i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+        })
+}

@@ -1,0 +1,118 @@
+//! What stands in the journal.
+
+use std::{fmt, sync::Arc};
+
+/// An entry to be appended.
+#[derive(Clone)]
+pub struct NewEntry {
+    /// Who made it: a name of the application's choice, such as `"fhir"`; never `"matrix"`.
+    pub source: &'static str,
+    /// Its natural key within the source, such as `"Communication/7/2"`. A second append of the
+    /// same key does nothing. `None`: never the same as any other.
+    pub key: Option<String>,
+    /// Entries of one lane are worked one at a time, in the order of their appending.
+    pub lane: String,
+    /// What the handler gets.
+    pub payload: Vec<u8>,
+    /// Set when it is known from the start that nobody can handle it: it becomes a dead letter at
+    /// once, and this is its error class (never content).
+    pub dead: Option<&'static str>,
+}
+
+impl NewEntry {
+    /// An entry with a natural key.
+    #[must_use]
+    pub fn new(
+        source: &'static str,
+        key: impl Into<String>,
+        lane: impl Into<String>,
+        payload: Vec<u8>,
+    ) -> Self {
+        Self {
+            source,
+            key: Some(key.into()),
+            lane: lane.into(),
+            payload,
+            dead: None,
+        }
+    }
+}
+
+impl fmt::Debug for NewEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewEntry")
+            .field("source", &self.source)
+            .field("key", &self.key)
+            .field("lane", &self.lane)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An entry that waits to be handled.
+#[derive(Clone)]
+pub struct Entry {
+    /// Grows in the order of appending.
+    pub id: i64,
+    /// Who made it.
+    pub source: String,
+    /// Its natural key within the source.
+    pub key: Option<String>,
+    /// The lane it is worked in.
+    pub lane: Arc<str>,
+    /// Failed attempts so far.
+    pub attempts: u32,
+    /// When it was stored, Unix time in ms.
+    pub received_at: i64,
+    /// Not to be tried before, Unix time in ms.
+    pub(crate) due_at: i64,
+    /// Whether a handler is known to have begun with it, also before it was a dead letter.
+    pub(crate) begun: bool,
+    /// What was stored.
+    pub payload: Arc<[u8]>,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("id", &self.id)
+            .field("source", &self.source)
+            .field("key", &self.key)
+            .field("lane", &self.lane)
+            .field("attempts", &self.attempts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An entry that nobody could handle. Holds no content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The entry's id.
+    pub id: i64,
+    /// Who made it.
+    pub source: String,
+    /// Its natural key.
+    pub key: Option<String>,
+    /// Its lane.
+    pub lane: String,
+    /// Failed attempts.
+    pub attempts: u32,
+    /// When it was stored, Unix time in ms.
+    pub received_at: i64,
+    /// The class of the last failure.
+    pub error: String,
+}
+
+/// The journal in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Transactions that are stored but not split into entries yet.
+    pub transactions: u64,
+    /// Entries that wait or are being worked on.
+    pub waiting: u64,
+    /// When the oldest waiting entry was stored, Unix time in ms.
+    pub oldest_waiting: Option<i64>,
+    /// Dead letters.
+    pub dead: u64,
+    /// Entries that are done or skipped.
+    pub done: u64,
+}

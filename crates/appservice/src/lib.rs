@@ -1,0 +1,53 @@
+//! An SDK for [Matrix application services](https://spec.matrix.org/v1.17/application-service-api/):
+//! bridges, bots and everything else that a homeserver pushes events to.
+//!
+//! # What it guarantees
+//!
+//! 1. **No acknowledgement before the commit.** The homeserver gets its `200` after the transaction is
+//!    on disk. A crash right behind it loses nothing.
+//! 2. **Once in.** Events are told apart by their id. A transaction that comes again, with the same id
+//!    or another, in whole or in part, now or after a restart, adds nothing.
+//! 3. **In order within a room, rooms in parallel.** One event of a room is handled at a time, oldest
+//!    first. One that fails is tried again, and holds its own room only.
+//! 4. **Handlers can be repeated.** An event may be handled again after a failure or a crash. What a
+//!    handler does through an [`Intent`] it does once: sends carry ids that are derived from the event.
+//! 5. **Nothing is dropped.** What can't be handled becomes a dead letter: kept, counted, listed,
+//!    to be retried or skipped.
+//! 6. **Secrets and people stay inside.** Tokens and message text are in no log, error or `Debug`.
+//!
+//! # A bot in ten lines
+//!
+//! ```no_run
+#![doc = include_str!("../../../examples/echo.rs")]
+//! ```
+//!
+//! Let the homeserver know the registration (Synapse: `app_service_config_files`), restart it, and
+//! invite the bot.
+
+mod appservice;
+mod client;
+mod dispatch;
+mod event;
+mod intent;
+mod journal;
+pub mod registration;
+mod server;
+mod store;
+
+#[doc(inline)]
+pub use registration::{Registration, RegistrationError};
+pub use ruma;
+
+pub use self::{
+    appservice::{AppService, AppServiceError, Builder, listen, shutdown_signal},
+    client::{Client, Error},
+    dispatch::{Delivery, HandlerError, HandlerResult, Retry, RetryPolicy},
+    event::Event,
+    intent::{CreateRoom, CreatedRoom, Intent, Message, SOURCE_KEY, StateEvent},
+    journal::{DeadLetter, Entry, Journal, JournalError, MATRIX, NewEntry, Stats},
+};
+
+/// The README's code has to compile too.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,0 +1,48 @@
+//! `PUT /_matrix/app/v1/transactions/{txnId}`
+//!
+//! [Specification](https://spec.matrix.org/v1.17/application-service-api/#put_matrixappv1transactionstxnid)
+
+use std::sync::Arc;
+
+use axum::{
+    body::Bytes,
+    extract::{
+        Path, State,
+        rejection::{BytesRejection, PathRejection},
+    },
+    http::StatusCode,
+    response::IntoResponse,
+};
+
+use super::{Answer, MatrixError, ok};
+use crate::journal::split::{self, BadBody};
+
+/// Stores the transaction, then answers. What is in it is looked at behind the answer.
+pub(super) async fn put(
+    State(state): State<Arc<super::State>>,
+    txn_id: Result<Path<String>, PathRejection>,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer {
+    let Path(txn_id) = txn_id?;
+    let body = body.map_err(|rejection| {
+        if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
+            tracing::error!("a transaction is larger than the body limit: the homeserver's queue is blocked until the limit is raised");
+            MatrixError::TooLarge
+        } else {
+            MatrixError::BodyUnread
+        }
+    })?;
+    split::check(&body).map_err(|bad| match bad {
+        BadBody::NotJson => MatrixError::NotJson,
+        BadBody::NoEvents => MatrixError::NoEvents,
+    })?;
+    state
+        .journal
+        .append_transaction(&txn_id, &body)
+        .await
+        .map_err(|error| {
+            tracing::error!(error = %error, "a transaction could not be stored; the homeserver keeps it and tries again");
+            MatrixError::NotStored
+        })?;
+    ok()
+}

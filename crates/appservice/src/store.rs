@@ -1,0 +1,3 @@
+//! Where the journal keeps its rows.
+
+pub(crate) mod sqlite;

@@ -1,0 +1,304 @@
+//! The bridge, put together and run.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Context;
+use fhir::{FhirClient, ResourceRef};
+use matrix_appservice::{
+    AppService, Delivery, Event, HandlerError, HandlerResult, Intent, Journal, Registration,
+    listen,
+    ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId},
+    shutdown_signal,
+};
+use tokio::sync::MutexGuard;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{config::Config, failure, hooks, links::Links, mapping::ids::Ids, puller, startup};
+
+/// Locks by name, a fixed number of them: two names may share one, so never hold two of the same kind.
+#[derive(Default)]
+pub(crate) struct Stripes([tokio::sync::Mutex<()>; 16]);
+
+impl Stripes {
+    pub(crate) async fn hold(&self, name: &str) -> MutexGuard<'_, ()> {
+        let index = name.bytes().fold(0_usize, |sum, byte| {
+            sum.wrapping_mul(31).wrapping_add(byte.into())
+        });
+        self.0[index % self.0.len()].lock().await
+    }
+}
+
+/// The journal's source of what was read from the FHIR server.
+pub(crate) const FHIR: &str = "fhir";
+
+/// Rooms that are known to be none of ours; above this many, they are forgotten.
+const FOREIGN_ROOMS: usize = 10_000;
+
+/// What the handlers share.
+pub(crate) struct Bridge {
+    pub(crate) fhir: FhirClient,
+    pub(crate) links: Links,
+    pub(crate) ids: Ids,
+    pub(crate) server_name: OwnedServerName,
+    pub(crate) sender: OwnedUserId,
+    pub(crate) registration: Registration,
+    /// One room is made at a time for each resource: two at once would leave one of them behind.
+    making_rooms: Stripes,
+    /// One lane at a time looks who is missing in a room: two would both invite them.
+    pub(crate) filling_rooms: Stripes,
+    /// Ghosts whose names are known to be set.
+    pub(crate) named: Mutex<HashSet<(OwnedUserId, String)>>,
+    foreign_rooms: Mutex<HashSet<OwnedRoomId>>,
+}
+
+/// Runs the bridge until Ctrl-C or SIGTERM.
+///
+/// # Errors
+///
+/// One sentence that says what is wrong and what to do.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let on_signal = stop.clone();
+    tokio::spawn(async move {
+        shutdown_signal().await;
+        tracing::info!("stopping: no new work, what is at work may finish");
+        on_signal.cancel();
+    });
+    run_until(config, stop).await
+}
+
+/// Runs the bridge until `stop` is cancelled.
+///
+/// # Errors
+///
+/// As [`run`].
+pub async fn run_until(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let registration = Registration::load(&config.registration)?;
+    startup::check_namespaces(&config, &registration)?;
+    std::fs::create_dir_all(&config.data).with_context(|| {
+        format!(
+            "the folder for the databases can't be made: check `data` ({})",
+            config.data.display()
+        )
+    })?;
+    let links = Links::open(&config.data.join("links.db"))
+        .await
+        .context("the links can't be opened: check the folder `data`")?;
+    let journal = Journal::open(config.data.join("journal.db")).await?;
+    let mut client = FhirClient::builder(config.fhir.url.as_str());
+    if let Some(token) = config.fhir_token()? {
+        client = client.bearer(token);
+    }
+    let fhir = client.build().context("`fhir` in the configuration")?;
+    let pseudonym_key = links
+        .secret("pseudonym key", &startup::random_hex()?)
+        .await?;
+    let bridge = Arc::new(Bridge {
+        fhir,
+        links,
+        ids: Ids::new(&config.prefix, pseudonym_key.into_bytes()),
+        server_name: config.homeserver.name.clone(),
+        sender: registration
+            .sender(&config.homeserver.name)
+            .context("`sender_localpart` and `homeserver.name` make no user id")?,
+        registration: registration.clone(),
+        making_rooms: Stripes::default(),
+        filling_rooms: Stripes::default(),
+        named: Mutex::default(),
+        foreign_rooms: Mutex::default(),
+    });
+    let app = build(&bridge, registration, &config, journal)?;
+    let listener = listen(&config.listen)
+        .await
+        .context("check `listen`: is another bridge running?")?;
+    tracing::info!(listen = config.listen, "the bridge takes transactions");
+
+    let tasks = TaskTracker::new();
+    let hooks = hooks::Hooks::load(&bridge.links, config.fhir.notify_url.as_ref()).await?;
+    let pullers = puller::start(&bridge, app.journal(), &config, &stop, &tasks);
+    let router = app.router().merge(hooks.router(pullers.clone()));
+    if config.fhir.notify_url.is_some() {
+        tasks.spawn(hooks::keep_subscribed(
+            bridge.clone(),
+            hooks,
+            pullers,
+            stop.clone(),
+        ));
+    }
+    let fatal = startup::watch_peers(&bridge, &app, &config, &stop, &tasks);
+    let result = app.run(listener, router, stop.clone()).await;
+    stop.cancel();
+    tasks.close();
+    // What is still asking a peer has nothing that could be lost.
+    let _ = tokio::time::timeout(Duration::from_secs(5), tasks.wait()).await;
+    result?;
+    fatal.check()
+}
+
+fn build(
+    bridge: &Arc<Bridge>,
+    registration: Registration,
+    config: &Config,
+    journal: Journal,
+) -> anyhow::Result<AppService> {
+    let on_fhir = bridge.clone();
+    let on_event = bridge.clone();
+    let on_user = bridge.clone();
+    let app = AppService::builder(
+        registration,
+        &config.homeserver.name,
+        config.homeserver.url.clone(),
+        journal,
+    )
+    .on_event(move |delivery, event| on_event.clone().matrix_event(delivery, event))
+    .on_entry(FHIR, move |delivery| on_fhir.clone().fhir_change(delivery))
+    .on_user_query(move |bot, user| on_user.clone().user_query(bot, user))
+    .build()?;
+    Ok(app)
+}
+
+impl Bridge {
+    /// A change on the FHIR server.
+    async fn fhir_change(self: Arc<Self>, delivery: Delivery) -> HandlerResult {
+        let change = puller::Stored::parse(&delivery.entry().payload)
+            .ok_or_else(|| HandlerError::never("entry that this version can't read"))?;
+        let Some(json) = change.resource else {
+            tracing::info!(resource = %change.reference, "a deletion is not carried over to Matrix yet");
+            return Ok(());
+        };
+        match change.reference.resource_type() {
+            fhir::ResourceType::CareTeam => self.care_team_changed(&delivery, &json).await,
+            fhir::ResourceType::CommunicationRequest => self.thread_changed(&delivery, &json).await,
+            fhir::ResourceType::Communication => self.communication_changed(&delivery, &json).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// An event from the homeserver.
+    async fn matrix_event(self: Arc<Self>, delivery: Delivery, event: Event) -> HandlerResult {
+        if event.kind() != "m.room.message" || self.is_ours(event.sender()) {
+            return Ok(());
+        }
+        self.message_written(&delivery, &event).await
+    }
+
+    /// Does this ghost exist? It does when its person is on the FHIR server.
+    async fn user_query(self: Arc<Self>, bot: Intent, user: String) -> Result<bool, HandlerError> {
+        let Ok(user) = UserId::parse(user) else {
+            return Ok(false);
+        };
+        let Some(person) = self.ids.resource(user.localpart()) else {
+            return Ok(false);
+        };
+        if user.server_name() != self.server_name
+            || fhir::PersonKind::of(person.resource_type()).is_none()
+        {
+            return Ok(false);
+        }
+        let Some(person) = self.person(&person).await? else {
+            return Ok(false);
+        };
+        self.ensure_ghost(&bot, &person).await?;
+        Ok(true)
+    }
+
+    /// Whether this is the bridge's own user or one of its ghosts.
+    pub(crate) fn is_ours(&self, user: &UserId) -> bool {
+        user == self.sender
+            || (user.server_name() == self.server_name
+                && self
+                    .registration
+                    .namespaces
+                    .users
+                    .matches_exclusively(user.as_str()))
+    }
+
+    /// Held while the room of a resource is made.
+    pub(crate) async fn making_room(&self, resource: &ResourceRef) -> MutexGuard<'_, ()> {
+        self.making_rooms.hold(&resource.to_string()).await
+    }
+
+    /// The resource of a room; `None` when the room is none of ours.
+    ///
+    /// A room of ours may be unknown, when the bridge stopped between making and noting it: its alias
+    /// tells, and counts only when we made the room.
+    pub(crate) async fn resource_of_room(
+        &self,
+        bot: &Intent,
+        room: &RoomId,
+    ) -> Result<Option<ResourceRef>, HandlerError> {
+        if let Some(resource) = self
+            .links
+            .resource_of_room(room)
+            .await
+            .map_err(failure::links)?
+        {
+            return Ok(Some(resource));
+        }
+        let is_foreign = lock(&self.foreign_rooms).contains(room);
+        if is_foreign {
+            return Ok(None);
+        }
+        let resource = self.resource_of_unknown_room(bot, room).await?;
+        match &resource {
+            Some(resource) => self
+                .links
+                .link_room(resource, room)
+                .await
+                .map_err(failure::links)?,
+            None => {
+                let mut foreign = lock(&self.foreign_rooms);
+                if foreign.len() >= FOREIGN_ROOMS {
+                    foreign.clear();
+                }
+                foreign.insert(room.to_owned());
+            }
+        }
+        Ok(resource)
+    }
+
+    async fn resource_of_unknown_room(
+        &self,
+        bot: &Intent,
+        room: &RoomId,
+    ) -> Result<Option<ResourceRef>, HandlerError> {
+        let Some(content) = bot.state(room, "m.room.canonical_alias", "").await? else {
+            return Ok(None);
+        };
+        let resource = content
+            .get("alias")
+            .and_then(serde_json::Value::as_str)
+            .and_then(|alias| {
+                alias
+                    .strip_prefix('#')?
+                    .strip_suffix(&format!(":{}", self.server_name))
+            })
+            .and_then(|localpart| self.ids.resource(localpart));
+        let Some(resource) = resource else {
+            return Ok(None);
+        };
+        let own = match bot.find_own_room(&self.ids.alias(&resource)).await {
+            Ok(own) => own,
+            Err(matrix_appservice::Error::ForeignAlias) => None,
+            Err(error) => return Err(error.into()),
+        };
+        Ok((own.as_deref() == Some(room)).then_some(resource))
+    }
+
+    /// Notes which room a resource has.
+    pub(crate) async fn link_room(&self, resource: &ResourceRef, room: &RoomId) -> HandlerResult {
+        lock(&self.foreign_rooms).remove(room);
+        self.links
+            .link_room(resource, room)
+            .await
+            .map_err(failure::links)
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

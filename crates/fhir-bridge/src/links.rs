@@ -1,0 +1,176 @@
+//! Which resource is which room, event or account: the bridge's own tables, ids only.
+
+use std::{path::Path, str::FromStr, time::Duration};
+
+use fhir::ResourceRef;
+use matrix_appservice::ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId, UserId};
+use sqlx::{
+    SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+/// The tables could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinksError {
+    /// The database failed.
+    #[error("the database of the links failed")]
+    Database(#[from] sqlx::Error),
+    /// The schema is newer than this version.
+    #[error("the schema of the links can't be used: was it written by a newer version?")]
+    Schema(#[from] sqlx::migrate::MigrateError),
+}
+
+/// The tables. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Links {
+    pool: SqlitePool,
+}
+
+impl Links {
+    pub(crate) async fn open(path: &Path) -> Result<Self, LinksError> {
+        let options = SqliteConnectOptions::from_str("sqlite://")?
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(10));
+        let pool = SqlitePoolOptions::new()
+            .max_connections(4)
+            .connect_with(options)
+            .await?;
+        sqlx::migrate!("migrations/sqlite").run(&pool).await?;
+        Ok(Self { pool })
+    }
+
+    /// The room of a resource.
+    pub(crate) async fn room(
+        &self,
+        resource: &ResourceRef,
+    ) -> Result<Option<OwnedRoomId>, LinksError> {
+        let id: Option<String> = sqlx::query_scalar("SELECT room_id FROM room WHERE resource = ?")
+            .bind(resource.to_string())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(id.and_then(|id| RoomId::parse(id).ok()))
+    }
+
+    /// The resource of a room.
+    pub(crate) async fn resource_of_room(
+        &self,
+        room: &RoomId,
+    ) -> Result<Option<ResourceRef>, LinksError> {
+        let text: Option<String> =
+            sqlx::query_scalar("SELECT resource FROM room WHERE room_id = ?")
+                .bind(room.as_str())
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(text.as_deref().and_then(ResourceRef::parse))
+    }
+
+    pub(crate) async fn link_room(
+        &self,
+        resource: &ResourceRef,
+        room: &RoomId,
+    ) -> Result<(), LinksError> {
+        sqlx::query(
+            "INSERT INTO room (resource, room_id) VALUES (?, ?)
+             ON CONFLICT (resource) DO UPDATE SET room_id = excluded.room_id",
+        )
+        .bind(resource.to_string())
+        .bind(room.as_str())
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// The event of the first part of a message.
+    pub(crate) async fn event(
+        &self,
+        communication: &ResourceRef,
+    ) -> Result<Option<OwnedEventId>, LinksError> {
+        let id: Option<String> = sqlx::query_scalar(
+            "SELECT event_id FROM event WHERE resource = ? ORDER BY part LIMIT 1",
+        )
+        .bind(communication.to_string())
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(id.and_then(|id| EventId::parse(id).ok()))
+    }
+
+    /// The message that an event is.
+    pub(crate) async fn resource_of_event(
+        &self,
+        event: &EventId,
+    ) -> Result<Option<ResourceRef>, LinksError> {
+        let text: Option<String> =
+            sqlx::query_scalar("SELECT resource FROM event WHERE event_id = ?")
+                .bind(event.as_str())
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(text.as_deref().and_then(ResourceRef::parse))
+    }
+
+    /// Links a message and its events, one for each part, in one commit.
+    pub(crate) async fn link_events<E: AsRef<str>>(
+        &self,
+        communication: &ResourceRef,
+        events: impl IntoIterator<Item = E>,
+    ) -> Result<(), LinksError> {
+        let mut commit = self.pool.begin().await?;
+        for (part, event) in (0_i64..).zip(events) {
+            sqlx::query(
+                "INSERT INTO event (event_id, resource, part) VALUES (?, ?, ?)
+                 ON CONFLICT DO NOTHING",
+            )
+            .bind(event.as_ref())
+            .bind(communication.to_string())
+            .bind(part)
+            .execute(&mut *commit)
+            .await?;
+        }
+        commit.commit().await?;
+        Ok(())
+    }
+
+    /// The resource of the person whose Matrix account this is.
+    pub(crate) async fn person(&self, user: &UserId) -> Result<Option<ResourceRef>, LinksError> {
+        let text: Option<String> =
+            sqlx::query_scalar("SELECT resource FROM account WHERE user_id = ?")
+                .bind(user.as_str())
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(text.as_deref().and_then(ResourceRef::parse))
+    }
+
+    pub(crate) async fn link_person(
+        &self,
+        user: &UserId,
+        person: &ResourceRef,
+    ) -> Result<(), LinksError> {
+        sqlx::query(
+            "INSERT INTO account (user_id, resource) VALUES (?, ?)
+             ON CONFLICT (user_id) DO UPDATE SET resource = excluded.resource
+             WHERE resource <> excluded.resource",
+        )
+        .bind(user.as_str())
+        .bind(person.to_string())
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// A secret of the bridge's own: the one stored under this name, else `fresh`, which is stored.
+    pub(crate) async fn secret(&self, name: &str, fresh: &str) -> Result<String, LinksError> {
+        sqlx::query("INSERT INTO secret (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING")
+            .bind(name)
+            .bind(fresh)
+            .execute(&self.pool)
+            .await?;
+        Ok(
+            sqlx::query_scalar("SELECT value FROM secret WHERE name = ?")
+                .bind(name)
+                .fetch_one(&self.pool)
+                .await?,
+        )
+    }
+}

@@ -1,0 +1,5 @@
+//! The `fhir-bridge` program; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    fhir_bridge::cli::main()
+}

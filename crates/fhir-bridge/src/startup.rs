@@ -1,0 +1,142 @@
+//! What is checked before and right after the bridge starts, so that a mistake is told in one line.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use anyhow::bail;
+use matrix_appservice::{AppService, Registration, ruma::api::client::account::whoami};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    bridge::{Bridge, lock},
+    config::Config,
+};
+
+/// How often a peer that gives no answer is asked again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// The prefix has to lie in the registration's namespaces, or the homeserver refuses ghosts and aliases.
+pub(crate) fn check_namespaces(config: &Config, registration: &Registration) -> anyhow::Result<()> {
+    let file = config.registration.display();
+    let server = &config.homeserver.name;
+    let ghost = format!("@{}practitioner_1:{server}", config.prefix);
+    if !registration.namespaces.users.matches_exclusively(&ghost) {
+        bail!(
+            "{file}: no exclusive namespace of users matches ghosts such as {ghost}: add `@{}.*` or change `prefix`",
+            config.prefix
+        );
+    }
+    let alias = format!("#{}careteam_1:{server}", config.prefix);
+    if !registration.namespaces.aliases.matches(&alias) {
+        bail!(
+            "{file}: no namespace of aliases matches {alias}: add `#{}.*` or change `prefix`",
+            config.prefix
+        );
+    }
+    Ok(())
+}
+
+/// 256 random bits, in hex.
+pub(crate) fn random_hex() -> anyhow::Result<String> {
+    let mut bytes = [0_u8; 32];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        anyhow::anyhow!("the operating system gives no random numbers: {error}")
+    })?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A mistake that was found after the start and that ended the bridge.
+#[derive(Clone, Default)]
+pub(crate) struct Fatal(Arc<Mutex<Option<String>>>);
+
+impl Fatal {
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        match lock(&self.0).take() {
+            None => Ok(()),
+            Some(what) => bail!(what),
+        }
+    }
+}
+
+/// Asks both peers who they are, again and again until they answer, while the bridge already works:
+/// they may be started after it. A peer that answers, but wrongly, is a mistake in the configuration
+/// and ends the bridge.
+pub(crate) fn watch_peers(
+    bridge: &Arc<Bridge>,
+    app: &AppService,
+    config: &Config,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Fatal {
+    let fatal = Fatal::default();
+    let (found, ending) = (fatal.clone(), stop.clone());
+    let (bridge_, client) = (bridge.clone(), app.client().clone());
+    let bot = app.intent(client.sender(), "startup");
+    let homeserver = config.homeserver.clone();
+    let registration = config.registration.display().to_string();
+    tasks.spawn(async move {
+        let asking = async {
+            loop {
+                match client.send(&bridge_.sender, whoami::v3::Request::new()).await {
+                    Ok(answer) if answer.user_id == bridge_.sender => {
+                        if let Err(error) = bot.ensure_registered().await {
+                            tracing::warn!(%error, "the bridge's own user can't be registered, trying again");
+                            tokio::time::sleep(AGAIN).await;
+                            continue;
+                        }
+                        tracing::info!(homeserver = %homeserver.url, "the homeserver knows the bridge");
+                        return None;
+                    }
+                    Ok(answer) => {
+                        return Some(format!(
+                            "the homeserver at {} says that the bridge is {}, not {}: set `homeserver.name` to its server_name",
+                            homeserver.url, answer.user_id, bridge_.sender
+                        ));
+                    }
+                    Err(error) if error.is("M_UNKNOWN_TOKEN") || error.is("M_MISSING_TOKEN") => {
+                        return Some(format!(
+                            "the homeserver at {} does not know the bridge's as_token: is {registration} in its app_service_config_files, and was it restarted since?",
+                            homeserver.url
+                        ));
+                    }
+                    Err(error) => {
+                        tracing::warn!(
+                            homeserver = %homeserver.url, %error,
+                            "no homeserver there: is it running, and is `homeserver.url` right? Trying again every {} s; nothing is lost meanwhile", AGAIN.as_secs()
+                        );
+                        tokio::time::sleep(AGAIN).await;
+                    }
+                }
+            }
+        };
+        if let Some(Some(what)) = ending.run_until_cancelled(asking).await {
+            *lock(&found.0) = Some(what);
+            ending.cancel();
+        }
+    });
+    let (bridge, ending) = (bridge.clone(), stop.clone());
+    let url = config.fhir.url.clone();
+    tasks.spawn(async move {
+        let asking = async {
+            loop {
+                match bridge.fhir.capability().await {
+                    Ok(server) => {
+                        tracing::info!(fhir = %url, version = server.fhir_version, software = server.software, "the FHIR server answers");
+                        return;
+                    }
+                    Err(error) => {
+                        tracing::warn!(
+                            fhir = %url, %error,
+                            "no FHIR server there: is it running, and is `fhir.url` right? Trying again every {} s; nothing is lost meanwhile", AGAIN.as_secs()
+                        );
+                        tokio::time::sleep(AGAIN).await;
+                    }
+                }
+            }
+        };
+        ending.run_until_cancelled(asking).await;
+    });
+    fatal
+}

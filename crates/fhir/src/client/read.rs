@@ -1,0 +1,53 @@
+use reqwest::{
+    Method,
+    header::{ETAG, LAST_MODIFIED},
+};
+
+use super::{
+    FhirClient,
+    http::{Answer, http_date},
+};
+use crate::{Error, RawResource, ResourceRef, raw::version_of_etag};
+
+impl FhirClient {
+    /// Reads a resource: `GET [type]/[id]`. `None` when there is none, or no longer (404, 410).
+    ///
+    /// Spec: <http://hl7.org/fhir/R4/http.html#read>
+    ///
+    /// # Errors
+    ///
+    /// When the server is unavailable, refuses, or answers something that isn't this resource.
+    pub async fn read(&self, reference: &ResourceRef) -> Result<Option<RawResource>, Error> {
+        let Some(answer) = self.fetch(reference).await? else {
+            return Ok(None);
+        };
+        let resource = resource(&answer, answer.json()?)?;
+        if resource.reference == *reference {
+            Ok(Some(resource))
+        } else {
+            Err(answer.bad("it is another resource than the one asked for"))
+        }
+    }
+
+    pub(super) async fn fetch(&self, reference: &ResourceRef) -> Result<Option<Answer>, Error> {
+        let name = format!("{}/[id]", reference.resource_type());
+        let request = self.request(Method::GET, &reference.to_string(), &name);
+        match self.send(request).await?.success() {
+            Ok(answer) => Ok(Some(answer)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The resource in an answer, completed from its headers.
+pub(super) fn resource(answer: &Answer, json: serde_json::Value) -> Result<RawResource, Error> {
+    let mut resource = RawResource::from_json(json).map_err(|what| answer.bad(what))?;
+    if resource.version_id.is_none() {
+        resource.version_id = answer.header(ETAG).and_then(version_of_etag);
+    }
+    if resource.last_updated.is_none() {
+        resource.last_updated = answer.header(LAST_MODIFIED).and_then(http_date);
+    }
+    Ok(resource)
+}

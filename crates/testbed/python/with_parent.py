@@ -1,0 +1,22 @@
+"""Runs a command that dies with its parent: with_parent.py PARENT_PID COMMAND [ARGUMENT...]
+
+On Linux the kernel kills the command when the thread that started it ends, however that happens
+(SIGKILL, too). Elsewhere the command just runs.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+parent, command = int(sys.argv[1]), sys.argv[2:]
+if sys.platform == "linux":
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        sys.exit("prctl(PR_SET_PDEATHSIG): " + os.strerror(ctypes.get_errno()))
+# The parent may have died before the line above took effect.
+if os.getppid() != parent:
+    sys.exit("the process that asked for this one is gone")
+os.execvp(command[0], command)

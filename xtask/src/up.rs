@@ -1,0 +1,27 @@
+//! `cargo xtask up`: the servers that the tests share.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use testbed::{FhirServer, Testbed, TestbedBuilder};
+
+/// The testbed of the tests, with progress on the terminal.
+pub(crate) fn builder() -> TestbedBuilder {
+    Testbed::builder()
+        .fhir(FhirServer::Hapi)
+        .announced()
+        .progress(|progress| println!("{progress}"))
+}
+
+pub(crate) async fn run() -> Result<ExitCode> {
+    let testbed = builder().start().await?;
+    println!(
+        "\nThe servers run; `cargo test` in another terminal uses them. Logs: {}",
+        testbed.logs().display()
+    );
+    println!("Stop them with Ctrl-C.");
+    tokio::signal::ctrl_c().await?;
+    println!("stopping …");
+    testbed.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
