@@ -280,7 +280,7 @@ async fn debug_shows_nothing_of_secrets_and_people() {
     let event = message("$1", "!a", "@arts:hs.test", "canary-body").to_string();
     shown.push(format!("{:?}", Event::parse(event.as_bytes()).unwrap()));
     let entry = NewEntry::new(MATRIX, "$1", "!a", b"canary-payload".to_vec());
-    shown.push(format!("{entry:?} {:?}", journal));
+    shown.push(format!("{entry:?} {journal:?}"));
     shown.push(format!(
         "{:?}",
         Message::text("canary-text").with("a", json!("canary"))

@@ -201,7 +201,7 @@ mod tests {
             (GOOD.replace("data:", "dta:"), "line"),
             (
                 GOOD.replace("  name: vvt", "  name: 'no name'"),
-                "homeserver.name",
+                "server name is not a valid",
             ),
             (
                 GOOD.replace("http://127.0.0.20:8080/fhir", "ftp://x"),

@@ -152,6 +152,18 @@ impl Bridge {
         Ok(())
     }
 
+    /// Starts it again unless it runs: it may have been killed just now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bridge::restart`].
+    pub async fn restart_if_dead(&self) -> Result<()> {
+        if self.process.lock().await.is_some() {
+            return Ok(());
+        }
+        self.restart().await
+    }
+
     /// Kills it (SIGKILL), as a crash would.
     pub async fn kill(&self) {
         if let Some(process) = self.process.lock().await.take() {

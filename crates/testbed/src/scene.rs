@@ -38,6 +38,8 @@ pub struct Played {
     pub room: String,
     /// The thread on the FHIR server, such as `CommunicationRequest/7`.
     pub thread: String,
+    /// How many messages it has.
+    pub messages: usize,
     /// What must not be found in any log or room metadata: names, the client's number, all texts.
     pub private: Vec<String>,
     /// The conversation, readable: one line a message, with where it was written and seen.
@@ -138,6 +140,7 @@ pub async fn play(
     let played = Played {
         private: cast.private.iter().cloned().chain(texts.clone()).collect(),
         transcript: transcript(&record, &cast, &gp, &room).await?,
+        messages: texts.len(),
         thread: cast.thread.clone(),
         space,
         room,
@@ -150,6 +153,35 @@ pub async fn play(
     ensure_metadata_is_silent(&played, [&gp, &pharmacist]).await?;
     step("no name and no number of the client stands in the rooms' metadata".to_owned());
     Ok(played)
+}
+
+/// Looks, for as long as `patience`, whether a conversation that is over stays as it is: the same messages on the FHIR
+/// server and in the room, none twice.
+///
+/// # Errors
+///
+/// When one came after all.
+pub async fn stays_the_same(
+    testbed: &Testbed,
+    fhir: &Url,
+    played: &Played,
+    patience: Duration,
+) -> Result<()> {
+    let record = Record::new(fhir)?;
+    let vvt = testbed.homeserver("vvt")?;
+    let came = poll::until(patience, async || {
+        let on_record = record.count(&played.thread).await?;
+        let in_room = database::messages(testbed, vvt, &played.room).await?;
+        Ok(((on_record, in_room) != (played.messages, played.messages))
+            .then_some((on_record, in_room)))
+    });
+    match came.await? {
+        None => Ok(()),
+        Some((on_record, in_room)) => anyhow::bail!(
+            "{} messages became {on_record} on the FHIR server and {in_room} in the room",
+            played.messages
+        ),
+    }
 }
 
 /// Where the conversation is, as the homeservers know it.

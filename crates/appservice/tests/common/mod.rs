@@ -130,9 +130,14 @@ pub struct Running {
 
 impl Running {
     pub async fn start(service: AppService) -> Self {
-        let router = service.router();
-        let journal = service.journal().clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let router = service.router();
+        Self::start_on(service, listener, router)
+    }
+
+    /// Serves `router`, which may do more than the service's own.
+    pub fn start_on(service: AppService, listener: TcpListener, router: Router) -> Self {
+        let journal = service.journal().clone();
         let stop = CancellationToken::new();
         let (served, stopping) = (router.clone(), stop.clone());
         let task =
@@ -153,12 +158,18 @@ impl Running {
 
     /// Waits until nothing is left to be done.
     pub async fn idle(&self) {
-        loop {
-            let stats = self.journal.stats().await.unwrap();
-            if stats.transactions == 0 && stats.waiting == 0 {
-                return;
+        let idle = async {
+            loop {
+                let stats = self.journal.stats().await.unwrap();
+                if stats.transactions == 0 && stats.waiting == 0 {
+                    return;
+                }
+                tokio::task::yield_now().await;
             }
-            tokio::task::yield_now().await;
+        };
+        let minute = std::time::Duration::from_mins(1);
+        if tokio::time::timeout(minute, idle).await.is_err() {
+            panic!("still at work: {:?}", self.journal.stats().await);
         }
     }
 }

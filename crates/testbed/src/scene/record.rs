@@ -119,16 +119,21 @@ impl Record {
         .await
     }
 
+    /// How many messages a thread has.
+    pub(super) async fn count(&self, thread: &str) -> Result<usize> {
+        Ok(self.messages(thread).await?.len())
+    }
+
     /// The messages of a thread, in the order in which they were stored.
     pub(super) async fn thread(&self, cast: &Cast) -> Result<Vec<Stored>> {
+        self.messages(&cast.thread).await
+    }
+
+    async fn messages(&self, thread: &str) -> Result<Vec<Stored>> {
         let bundle: Value = self
             .http
             .get(format!("{}/Communication", self.base))
-            .query(&[
-                ("part-of", cast.thread.as_str()),
-                ("_count", "500"),
-                ("_sort", "_id"),
-            ])
+            .query(&[("part-of", thread), ("_count", "500"), ("_sort", "_id")])
             .header("cache-control", "no-cache")
             .send()
             .await?

@@ -1,0 +1,111 @@
+//! The scene on real homeservers and a real FHIR server: as it should go, and with the bridge killed all the way.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails; what it prints helps when it does"
+)]
+
+use std::{path::Path, time::Duration};
+
+use testbed::{Bridge, BridgeSetup, Testbed, scene};
+
+/// The same for all: two bridges at once on one FHIR server would both carry what is there.
+const APPSERVICE: &str = "bridge1";
+const PROGRAM: &str = env!("CARGO_BIN_EXE_fhir-bridge");
+
+async fn bridge(testbed: &Testbed, appservice: &testbed::Appservice, folder: &Path) -> Bridge {
+    let fhir = testbed.start_fhir().await.unwrap();
+    let setup = BridgeSetup::of(appservice, Path::new(PROGRAM), folder, fhir);
+    Bridge::start(testbed, setup).await.unwrap()
+}
+
+/// Nothing private stands in what the bridge has said, at the level `trace`, nor in its folder's files
+/// once everything is done.
+fn assert_silent(bridge: &Bridge, appservice: &testbed::Appservice, private: &[String]) {
+    let log = bridge.log_text().unwrap();
+    assert!(
+        log.contains("message stored in the record"),
+        "the log has something to say"
+    );
+    let registration =
+        matrix_appservice::Registration::load(&appservice.registration_path).unwrap();
+    let tokens = [
+        registration.as_token.expose().to_owned(),
+        registration.hs_token.expose().to_owned(),
+    ];
+    for (number, word) in private.iter().chain(&tokens).enumerate() {
+        assert!(
+            !log.contains(word.as_str()),
+            "private word {number} is in the log"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_goes_from_fhir_to_three_homeservers_and_back() {
+    let testbed = Testbed::shared().await.unwrap();
+    let appservice = testbed.appservice(APPSERVICE).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let bridge = bridge(testbed, &appservice, folder.path()).await;
+    let fhir = testbed.fhir_url().unwrap();
+
+    let played = scene::play(testbed, &fhir, &appservice.user_prefix, &|line| {
+        println!("{line}")
+    })
+    .await
+    .unwrap();
+    assert_silent(&bridge, &appservice, &played.private);
+
+    // Whoever restarts it finds that nothing happens again.
+    bridge.stop().await;
+    bridge.restart().await.unwrap();
+    let after = scene::stays_the_same(testbed, &fhir, &played, Duration::from_secs(8)).await;
+    after.unwrap();
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bridge_that_is_killed_again_and_again_loses_and_doubles_nothing() {
+    let testbed = Testbed::shared().await.unwrap();
+    let appservice = testbed.appservice(APPSERVICE).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let bridge = bridge(testbed, &appservice, folder.path()).await;
+    let fhir = testbed.fhir_url().unwrap();
+
+    let tell = |line: &str| println!("{line}");
+    let playing = scene::play(testbed, &fhir, &appservice.user_prefix, &tell);
+    let killing = async {
+        // At other points each time: a bridge that lives 100 ms has just begun to read, one that lives a
+        // second is in the middle of making rooms or sending.
+        let seed = u64::from(std::process::id());
+        println!("the lives of the bridge come from the seed {seed}");
+        let mut random = seed;
+        loop {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let life = 100 + (random >> 33) % 1_200;
+            tokio::time::sleep(Duration::from_millis(life)).await;
+            bridge.kill().await;
+            bridge.restart().await.unwrap();
+        }
+    };
+    let played = tokio::select! {
+        played = playing => played.unwrap(),
+        () = killing => unreachable!(),
+    };
+    let starts = bridge
+        .log_text()
+        .unwrap()
+        .matches("the bridge takes transactions")
+        .count();
+    println!("the bridge was started {starts} times");
+    assert!(starts > 3, "it was killed in the middle of the scene");
+    bridge.restart_if_dead().await.unwrap();
+    scene::stays_the_same(testbed, &fhir, &played, Duration::from_secs(8))
+        .await
+        .unwrap();
+    assert_silent(&bridge, &appservice, &played.private);
+    bridge.stop().await;
+}
