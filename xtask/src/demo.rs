@@ -51,6 +51,7 @@ async fn show(exit: bool, fhir_url: Option<Url>) -> Result<ExitCode> {
             registration: workspace.join("registration/fhir-bridge.yaml"),
             listen: LISTEN,
             prefix: PREFIX.to_owned(),
+            homeserver: testbed.homeserver("vvt")?.client_url().clone(),
             fhir: fhir.clone(),
         },
     )

@@ -32,6 +32,8 @@ pub struct BridgeSetup {
     pub listen: SocketAddr,
     /// What its ghosts' and aliases' localparts begin with.
     pub prefix: String,
+    /// Where it reaches `vvt`.
+    pub homeserver: Url,
     /// The FHIR server.
     pub fhir: Url,
 }
@@ -46,6 +48,7 @@ impl BridgeSetup {
             registration: appservice.registration_path.clone(),
             listen: appservice.listen_addr,
             prefix: appservice.user_prefix.clone(),
+            homeserver: appservice.homeserver_url.clone(),
             fhir,
         }
     }
@@ -73,10 +76,7 @@ impl Bridge {
             "listen": setup.listen.to_string(),
             "data": "data",
             "prefix": setup.prefix,
-            "homeserver": {
-                "name": "vvt",
-                "url": testbed.homeserver("vvt")?.client_url(),
-            },
+            "homeserver": {"name": "vvt", "url": setup.homeserver},
             "fhir": {
                 "url": setup.fhir,
                 "notify_url": format!("http://{}", setup.listen),

@@ -431,6 +431,30 @@ async fn more_than_memory_holds_is_worked_off_in_order() {
 }
 
 #[tokio::test]
+async fn what_comes_while_a_full_lane_is_read_again_is_handled_once() {
+    let world = World::new().await;
+    let keys: Vec<_> = (0..PER_LANE + 11).map(|nth| format!("a{nth}")).collect();
+    let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+    let (first, later) = keys.split_at(PER_LANE + 8);
+    world.append(first).await;
+    let calls = Calls::default();
+    let seen = calls.clone();
+    let mut dispatcher = world
+        .start(move |delivery| {
+            seen.record(&delivery);
+            async { Ok(()) }
+        })
+        .await;
+    for _ in 0..PER_LANE {
+        assert!(dispatcher.step().await.unwrap());
+    }
+    assert!(dispatcher.lanes.has_refills());
+    world.append(later).await;
+    work_off(&mut dispatcher).await;
+    assert_eq!(calls.keys(), keys);
+}
+
+#[tokio::test]
 async fn lanes_that_go_on_all_at_once_do_not_fill_the_memory() {
     let world = World::new().await;
     let keys: Vec<_> = (0..20)
