@@ -15,18 +15,38 @@ const LISTEN: SocketAddr =
 const PREFIX: &str = "_fhir_bridge_";
 
 pub(crate) async fn run(exit: bool, fhir_url: Option<Url>) -> Result<ExitCode> {
-    tokio::select! {
-        done = show(exit, fhir_url) => done,
+    let shown = tokio::select! {
+        shown = show(fhir_url) => shown?,
         signal = tokio::signal::ctrl_c() => {
             signal?;
             // Dropping the testbed and the bridge stops what they have started.
             println!("\nstopped");
-            Ok(ExitCode::from(130))
+            return Ok(ExitCode::from(130));
         }
+    };
+    if !exit && shown.worked {
+        println!("\nEverything stays up until Ctrl-C.");
+        tokio::signal::ctrl_c().await?;
     }
+    println!("\nstopping …");
+    shown.bridge.stop().await;
+    shown.testbed.stop().await;
+    Ok(if shown.worked {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
-async fn show(exit: bool, fhir_url: Option<Url>) -> Result<ExitCode> {
+/// What is up after the scene.
+struct Shown {
+    testbed: Testbed,
+    bridge: Bridge,
+    /// Whether each step was seen to work.
+    worked: bool,
+}
+
+async fn show(fhir_url: Option<Url>) -> Result<Shown> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("no workspace")?;
@@ -59,32 +79,27 @@ async fn show(exit: bool, fhir_url: Option<Url>) -> Result<ExitCode> {
     println!("the bridge listens on {LISTEN}\n");
 
     let played = scene::play(&testbed, &fhir, PREFIX, &|line| println!("{line}")).await;
-    let played = match played {
-        Ok(played) => played,
+    let worked = match played {
+        Ok(played) => {
+            println!("\nThe conversation, as the FHIR server and all three homeservers have it:\n");
+            for line in &played.transcript {
+                println!("{line}");
+            }
+            look_around(&testbed, &bridge, &fhir, &played);
+            true
+        }
         Err(error) => {
-            println!(
-                "\nlogs: {}\n      {}",
-                testbed.logs().display(),
-                bridge.log().display()
-            );
-            bridge.stop().await;
-            testbed.stop().await;
-            return Err(error.context("the scene did not work"));
+            eprintln!("\nerror: the scene did not work: {error:#}");
+            println!("logs: {}", testbed.logs().display());
+            println!("      {}", bridge.log().display());
+            false
         }
     };
-    println!("\nThe conversation, as the FHIR server and all three homeservers have it:\n");
-    for line in &played.transcript {
-        println!("{line}");
-    }
-    look_around(&testbed, &bridge, &fhir, &played);
-    if !exit {
-        println!("\nEverything stays up until Ctrl-C.");
-        tokio::signal::ctrl_c().await?;
-    }
-    println!("\nstopping …");
-    bridge.stop().await;
-    testbed.stop().await;
-    Ok(ExitCode::SUCCESS)
+    Ok(Shown {
+        testbed,
+        bridge,
+        worked,
+    })
 }
 
 fn look_around(testbed: &Testbed, bridge: &Bridge, fhir: &Url, played: &scene::Played) {

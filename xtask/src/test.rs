@@ -18,7 +18,7 @@ pub(crate) async fn run(arguments: &[String]) -> Result<ExitCode> {
         let testbed = testbed?;
         let logs = testbed.logs();
         let built = built?;
-        let tested = if built.success() {
+        let result = if built.success() {
             let fixed = ["test", "--workspace", "--locked", "--no-fail-fast"].map(str::to_owned);
             build::cargo(fixed.iter().chain(arguments)).await?
         } else {
@@ -26,10 +26,10 @@ pub(crate) async fn run(arguments: &[String]) -> Result<ExitCode> {
         };
         println!("stopping the servers …");
         testbed.stop().await;
-        if !tested.success() {
+        if !result.success() {
             println!("The servers' logs: {}", logs.display());
         }
-        Ok(if tested.success() {
+        Ok(if result.success() {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE

@@ -88,6 +88,10 @@ impl World {
 #[tokio::test]
 async fn an_echo_comes_once_also_when_answers_are_lost_and_the_bot_restarts() -> anyhow::Result<()>
 {
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter("matrix_appservice=debug")
+        .with_test_writer()
+        .try_init();
     let world = World::new("sdk1").await?;
     let handled: Arc<Mutex<HashMap<String, usize>>> = Arc::default();
     let service = async || {
@@ -122,6 +126,13 @@ async fn an_echo_comes_once_also_when_answers_are_lost_and_the_bot_restarts() ->
             async move {
                 let is_push = request.uri().path().contains("/transactions/");
                 let answer: Response = next.run(request).await;
+                if is_push {
+                    eprintln!(
+                        "{:?} push {}",
+                        std::time::SystemTime::now(),
+                        count.load(Ordering::SeqCst)
+                    );
+                }
                 if is_push && count.fetch_add(1, Ordering::SeqCst) % 2 == 1 {
                     return StatusCode::INTERNAL_SERVER_ERROR.into_response();
                 }
@@ -135,6 +146,7 @@ async fn an_echo_comes_once_also_when_answers_are_lost_and_the_bot_restarts() ->
     // Over federation: the bot is on another homeserver.
     for nth in 0..3 {
         let text = format!("bericht {nth}");
+        eprintln!("{:?} {text}", std::time::SystemTime::now());
         arts.send_text(&room, &text).await?;
         arts.wait_for_text(&room, &format!("echo: {text}"), PATIENCE)
             .await?;

@@ -244,19 +244,17 @@ impl Bridge {
             return Ok(None);
         }
         let resource = self.resource_of_unknown_room(bot, room).await?;
-        match &resource {
-            Some(resource) => self
-                .links
+        if let Some(resource) = &resource {
+            self.links
                 .link_room(resource, room)
                 .await
-                .map_err(failure::links)?,
-            None => {
-                let mut foreign = lock(&self.foreign_rooms);
-                if foreign.len() >= FOREIGN_ROOMS {
-                    foreign.clear();
-                }
-                foreign.insert(room.to_owned());
+                .map_err(failure::links)?;
+        } else {
+            let mut foreign = lock(&self.foreign_rooms);
+            if foreign.len() >= FOREIGN_ROOMS {
+                foreign.clear();
             }
+            foreign.insert(room.to_owned());
         }
         Ok(resource)
     }

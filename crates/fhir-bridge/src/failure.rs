@@ -1,5 +1,10 @@
 //! From the errors of the FHIR side and of the links to what shall become of an entry.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "their shape is that of `map_err`"
+)]
+
 use matrix_appservice::{HandlerError, Retry};
 
 use crate::links::LinksError;

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How often the bridge looks whether its subscriptions still work.
-const WATCH: Duration = Duration::from_secs(60);
+const WATCH: Duration = Duration::from_mins(1);
 /// … and how soon while one doesn't.
 const WATCH_SOON: Duration = Duration::from_secs(5);
 

@@ -1,6 +1,7 @@
 //! What is checked before and right after the bridge starts, so that a mistake is told in one line.
 
 use std::{
+    fmt::Write as _,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -44,7 +45,12 @@ pub(crate) fn random_hex() -> anyhow::Result<String> {
     getrandom::fill(&mut bytes).map_err(|error| {
         anyhow::anyhow!("the operating system gives no random numbers: {error}")
     })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    let mut hex = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a string does not fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    Ok(hex)
 }
 
 /// A mistake that was found after the start and that ended the bridge.

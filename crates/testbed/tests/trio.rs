@@ -60,7 +60,7 @@ async fn people_of_three_homeservers_talk_in_one_room() -> anyhow::Result<()> {
         .await?;
     tracing::info!(took = ?began.elapsed(), "the answer");
 
-    assert_eq!(nurse.joined_rooms().await?, [room.clone()]);
+    assert_eq!(nurse.joined_rooms().await?, std::slice::from_ref(&room));
     let names = nurse.state(&room, "m.room.name").await?;
     assert_eq!(names[0].content["name"], json!("Mevrouw Jansen"));
     let history = nurse.messages(&room, 20).await?;

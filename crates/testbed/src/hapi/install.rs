@@ -19,7 +19,7 @@ use crate::{paths, random};
 /// The oldest Java that runs it.
 const JAVA: u32 = 17;
 const HOW_TO_GET_IT: &str = "Debian, Ubuntu: apt-get install openjdk-17-jdk-headless maven. \
-     macOS: brew install openjdk@17 maven. Or name a FHIR server that runs already";
+     macOS: brew install openjdk@17 maven. Or use a FHIR server that runs already: `cargo xtask demo --fhir-url URL`";
 /// Pinned here because a goal on the command line takes the newest plugin.
 const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 /// What the installation follows from, in `hapi/`.
