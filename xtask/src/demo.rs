@@ -59,7 +59,9 @@ async fn show(fhir_url: Option<Url>) -> Result<Shown> {
         .progress(|progress| println!("{progress}"));
     builder.check().await?;
     println!(
-        "Setting up: three homeservers, a FHIR server, the bridge. The first time takes minutes, later ones seconds.\n"
+        "Setting up three homeservers, a FHIR server and the bridge.
+The first time takes minutes, later ones seconds.
+"
     );
     let (testbed, program) = tokio::try_join!(builder.start(), build::bridge())?;
     let fhir = testbed.fhir_url().context("no FHIR server")?;
@@ -78,7 +80,10 @@ async fn show(fhir_url: Option<Url>) -> Result<Shown> {
     .await?;
     println!("the bridge listens on {LISTEN}\n");
 
-    let played = scene::play(&testbed, &fhir, PREFIX, &|line| println!("{line}")).await;
+    let played = scene::play(&testbed, &fhir, PREFIX, scene::Names::Plain, &|line| {
+        println!("{line}")
+    })
+    .await;
     let worked = match played {
         Ok(played) => {
             println!("\nThe conversation, as the FHIR server and all three homeservers have it:\n");
@@ -106,12 +111,12 @@ fn look_around(testbed: &Testbed, bridge: &Bridge, fhir: &Url, played: &scene::P
     println!("\nWhere to look:");
     println!("  the thread   {fhir}/{}", played.thread);
     println!(
-        "  its messages {fhir}/Communication?part-of={}",
+        "  its messages {fhir}/Communication\n               ?part-of={}",
         played.thread
     );
     for homeserver in testbed.homeservers() {
         println!(
-            "  {:<12} {}  for any Matrix client; accounts can be registered freely",
+            "  {:<12} {}  for any Matrix client",
             homeserver.server_name(),
             homeserver.client_url()
         );

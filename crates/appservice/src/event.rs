@@ -91,6 +91,19 @@ impl Event {
         &self.json
     }
 
+    /// The event's content as a type of your choice.
+    ///
+    /// # Errors
+    ///
+    /// When it isn't one. The error may quote the event: don't log it.
+    pub fn content<T: serde::de::DeserializeOwned>(&self) -> serde_json::Result<T> {
+        #[derive(Deserialize)]
+        struct WithContent<T> {
+            content: T,
+        }
+        serde_json::from_str::<WithContent<T>>(self.json.get()).map(|event| event.content)
+    }
+
     /// The whole event as one of ruma's types.
     #[must_use]
     pub fn raw(&self) -> Raw<AnyTimelineEvent> {

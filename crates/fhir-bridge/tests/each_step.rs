@@ -117,7 +117,13 @@ async fn a_bridge_that_dies_behind_each_of_its_writes_does_each_thing_once() {
     let bridge = Bridge::start(testbed, setup).await.unwrap();
 
     let tell = |line: &str| println!("{line}");
-    let playing = scene::play(testbed, &fhir, &appservice.user_prefix, &tell);
+    let playing = scene::play(
+        testbed,
+        &fhir,
+        &appservice.user_prefix,
+        scene::Names::Unique,
+        &tell,
+    );
     let mut deaths = Vec::new();
     let dying = async {
         loop {

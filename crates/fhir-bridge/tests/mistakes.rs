@@ -64,11 +64,11 @@ fn a_configuration_that_is_wrong_is_told_in_one_line() {
     config(folder, |config| config["prefix"] = "_other_".into());
     assert_ends(folder, 1, &["registration.yaml", "@_other_.*", "prefix"]);
     config(folder, |config| {
-        config["registration"] = "nowhere.yaml".into()
+        config["registration"] = "nowhere.yaml".into();
     });
     assert_ends(folder, 1, &["nowhere.yaml", "can't be read"]);
     config(folder, |config| {
-        config["fhir"]["token_file"] = "nowhere.token".into()
+        config["fhir"]["token_file"] = "nowhere.token".into();
     });
     assert_ends(folder, 1, &["nowhere.token", "can't be read"]);
 }
@@ -94,7 +94,7 @@ fn an_address_that_is_taken_is_told() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     config(folder.path(), |config| {
-        config["listen"] = address.clone().into()
+        config["listen"] = address.clone().into();
     });
     assert_ends(folder.path(), 1, &[&address, "listen"]);
 }

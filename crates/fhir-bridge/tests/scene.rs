@@ -50,9 +50,13 @@ async fn a_message_goes_from_fhir_to_three_homeservers_and_back() {
     let bridge = bridge(testbed, &appservice, folder.path()).await;
     let fhir = testbed.fhir_url().unwrap();
 
-    let played = scene::play(testbed, &fhir, &appservice.user_prefix, &|line| {
-        println!("{line}")
-    })
+    let played = scene::play(
+        testbed,
+        &fhir,
+        &appservice.user_prefix,
+        scene::Names::Unique,
+        &|line| println!("{line}"),
+    )
     .await
     .unwrap();
     assert_silent(&bridge, &appservice, &played.private);
@@ -74,7 +78,13 @@ async fn a_bridge_that_is_killed_again_and_again_loses_and_doubles_nothing() {
     let fhir = testbed.fhir_url().unwrap();
 
     let tell = |line: &str| println!("{line}");
-    let playing = scene::play(testbed, &fhir, &appservice.user_prefix, &tell);
+    let playing = scene::play(
+        testbed,
+        &fhir,
+        &appservice.user_prefix,
+        scene::Names::Unique,
+        &tell,
+    );
     let killing = async {
         // At other points each time: a bridge that lives 100 ms has just begun to read, one that lives a
         // second is in the middle of making rooms or sending.

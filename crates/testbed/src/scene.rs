@@ -46,6 +46,15 @@ pub struct Played {
     pub transcript: Vec<String>,
 }
 
+/// What the people of a scene are called in Matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// `@arts:huisarts` and `@apotheker:apotheek`, the same in each scene.
+    Plain,
+    /// Accounts that no other scene has.
+    Unique,
+}
+
 /// Plays the scene and looks at everything from all sides. `tell` gets a line for each step that was seen to work.
 ///
 /// # Errors
@@ -55,6 +64,7 @@ pub async fn play(
     testbed: &Testbed,
     fhir: &Url,
     ghost_prefix: &str,
+    names: Names,
     tell: &(dyn Fn(&str) + Sync),
 ) -> Result<Played> {
     let began = Instant::now();
@@ -62,23 +72,24 @@ pub async fn play(
     let mark = unique("scene");
     let say = |text: &str| format!("{text} [{mark}]");
 
-    let gp = testbed.client("huisarts", &unique("arts")).await?;
-    let pharmacist = testbed.client("apotheek", &unique("apotheker")).await?;
+    let name = |who: &str| match names {
+        Names::Plain => who.to_owned(),
+        Names::Unique => unique(who),
+    };
+    let gp = testbed.client("huisarts", &name("arts")).await?;
+    let pharmacist = testbed.client("apotheek", &name("apotheker")).await?;
     step(format!(
-        "the GP {} and the pharmacist {} are logged in on their own homeservers",
+        "GP {} and pharmacist {} are logged in",
         short(gp.user_id()),
         short(pharmacist.user_id())
     ));
 
     let record = Record::new(fhir)?;
     let cast = Cast::post(&record, gp.user_id(), pharmacist.user_id()).await?;
-    step(format!(
-        "the nurse's application has posted {} and {} to the FHIR server",
-        cast.team, cast.thread
-    ));
+    step(format!("posted to FHIR: {} and {}", cast.team, cast.thread));
     let nurse_asks = say(NURSE_ASKS);
     let first = record.write(&cast, &cast.nurse, &nurse_asks).await?;
-    step(format!("the nurse has written {first}, in FHIR"));
+    step(format!("the nurse writes {first} in FHIR"));
 
     let nurse_user = format!("@{ghost_prefix}practitioner_{}:vvt", lower(&cast.nurse));
     let mut place: Option<Place> = None;
@@ -91,7 +102,7 @@ pub async fn play(
             "the two were invited to different rooms"
         );
         step(format!(
-            "the {who} has accepted the invitations to space and room, across federation"
+            "the {who} accepts invitations to space and room over federation"
         ));
         let seen = read(client, &found.room, &nurse_asks).await?;
         ensure!(
@@ -99,7 +110,7 @@ pub async fn play(
             "the nurse's message came from another user"
         );
         step(format!(
-            "the {who} reads the nurse's message {}",
+            "the {who} reads the nurse's message {}…",
             short(&seen.event_id)
         ));
         place = Some(found);
@@ -108,14 +119,14 @@ pub async fn play(
     record
         .wait_until_it_names(&first, &read(&gp, &room, &nurse_asks).await?.event_id)
         .await?;
-    step(format!("{first} has got the event's id"));
+    step(format!("{first} on the FHIR server bears the event's id"));
 
     let gp_answers = say(GP_ANSWERS);
     let answer = gp.send_text(&room, &gp_answers).await?;
     let stored = record.wait_for_event(&cast, &answer).await?;
     stored.is_from(&cast.gp, &gp_answers)?;
     step(format!(
-        "the GP's answer is {} on the FHIR server, by {}",
+        "the GP answers; it is {} by {}",
         stored.reference, cast.gp
     ));
     read(&pharmacist, &room, &gp_answers).await?;
@@ -125,7 +136,7 @@ pub async fn play(
     let stored = record.wait_for_event(&cast, &answer).await?;
     stored.is_from(&cast.pharmacist, &pharmacist_answers)?;
     step(format!(
-        "the pharmacist's answer is {}, by {}",
+        "the pharmacist answers; it is {} by {}",
         stored.reference, cast.pharmacist
     ));
 
@@ -134,7 +145,7 @@ pub async fn play(
     for client in [&gp, &pharmacist] {
         read(client, &room, &nurse_closes).await?;
     }
-    step(format!("{last}, written in FHIR, has reached both"));
+    step(format!("the nurse writes {last} in FHIR; both read it"));
 
     let texts = [nurse_asks, gp_answers, pharmacist_answers, nurse_closes];
     let played = Played {
@@ -146,12 +157,9 @@ pub async fn play(
         room,
     };
     ensure_same_everywhere(testbed, &record, &cast, &played, &texts, [&gp, &pharmacist]).await?;
-    step(
-        "each message is there once, in the same order, on every homeserver and on the FHIR server"
-            .to_owned(),
-    );
+    step("each message is there once, in order, in FHIR and on all homeservers".to_owned());
     ensure_metadata_is_silent(&played, [&gp, &pharmacist]).await?;
-    step("no name and no number of the client stands in the rooms' metadata".to_owned());
+    step("the rooms' metadata holds no name and no number of anybody".to_owned());
     Ok(played)
 }
 
@@ -334,7 +342,7 @@ async fn transcript(record: &Record, cast: &Cast, gp: &Client, room: &str) -> Re
                 .find(|event| Some(&event.event_id) == message.event_id.as_ref());
             let text = message.text.split(" [scene").next().unwrap_or_default();
             format!(
-                "{:<14} {text}\n{:15}{} = {} by {}",
+                "{:<11} {text}\n{:12}{} = {} by {}",
                 cast.role_of(&message.sender),
                 "",
                 message.reference,
@@ -356,7 +364,7 @@ fn lower(reference: &str) -> String {
 
 /// An id short enough for a line.
 fn short(id: &str) -> &str {
-    match id.char_indices().nth(26) {
+    match id.char_indices().nth(22) {
         Some((end, _)) => &id[..end],
         None => id,
     }

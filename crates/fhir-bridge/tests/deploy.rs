@@ -1,0 +1,69 @@
+//! The configurations that the repository ships are ones that the bridge takes.
+
+use std::path::{Path, PathBuf};
+
+use fhir_bridge::config::Config;
+use matrix_appservice::Registration;
+use testbed::{CLIENT_PORT, FHIR_HOST, FHIR_PORT, HOMESERVERS};
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+#[test]
+fn the_bridge_in_docker_compose_reaches_its_peers_and_is_reached_by_them() {
+    let config = Config::load(&repository().join("deploy/bridge.yaml")).unwrap();
+    let registration = Registration::load(&config.registration).unwrap();
+    assert_eq!(config.homeserver.name, "vvt");
+    assert_eq!(
+        config.homeserver.url.as_str(),
+        format!("http://synapse-vvt:{CLIENT_PORT}/")
+    );
+    assert_eq!(
+        config.fhir.url.as_str(),
+        format!("http://fhir:{FHIR_PORT}/fhir")
+    );
+    // The homeserver and the FHIR server call the same listener, by the service's name.
+    let notify_url = config.fhir.notify_url.unwrap();
+    let url = registration.url.unwrap();
+    assert_eq!(notify_url.as_str().trim_end_matches('/'), url);
+    assert_eq!(notify_url.host_str(), Some("bridge"));
+    let port = notify_url.port().unwrap();
+    assert_eq!(config.listen, format!("0.0.0.0:{port}"));
+    // The volume of docker-compose.yml and deploy/Dockerfile.
+    assert_eq!(config.data, Path::new("/data"));
+}
+
+#[test]
+fn it_differs_from_the_example_only_in_addresses_and_places() {
+    let example = Config::load(&repository().join("bridge.yaml")).unwrap();
+    let deployed = Config::load(&repository().join("deploy/bridge.yaml")).unwrap();
+    assert_eq!(deployed.prefix, example.prefix);
+    assert_eq!(deployed.homeserver.name, example.homeserver.name);
+    assert_eq!(deployed.poll_interval(), example.poll_interval());
+    assert_eq!(deployed.fhir.url.path(), example.fhir.url.path());
+    assert_eq!(deployed.fhir.token_file, example.fhir.token_file);
+    assert_eq!(
+        deployed.fhir.notify_url.is_some(),
+        example.fhir.notify_url.is_some()
+    );
+}
+
+#[test]
+fn the_example_has_the_addresses_of_the_demo() {
+    let example = Config::load(&repository().join("bridge.yaml")).unwrap();
+    let (_, host) = HOMESERVERS
+        .into_iter()
+        .find(|(name, _)| example.homeserver.name == *name)
+        .unwrap();
+    assert_eq!(
+        example.homeserver.url.as_str(),
+        format!("http://127.0.0.{host}:{CLIENT_PORT}/")
+    );
+    assert_eq!(
+        example.fhir.url.as_str(),
+        format!("http://127.0.0.{FHIR_HOST}:{FHIR_PORT}/fhir")
+    );
+    let registration = Registration::load(&example.registration).unwrap();
+    assert_eq!(registration.url, Some(format!("http://{}", example.listen)));
+}
