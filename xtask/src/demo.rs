@@ -81,7 +81,7 @@ The first time takes minutes, later ones seconds.
     println!("the bridge listens on {LISTEN}\n");
 
     let played = scene::play(&testbed, &fhir, PREFIX, scene::Names::Plain, &|line| {
-        println!("{line}")
+        println!("{line}");
     })
     .await;
     let worked = match played {
