@@ -14,6 +14,8 @@
 mod entry;
 mod error;
 pub(crate) mod split;
+#[cfg(test)]
+mod tests;
 
 use std::{path::Path, sync::Arc, time::SystemTime};
 

@@ -479,14 +479,25 @@ fn the_image_is_built_by_the_workspaces_toolchain_from_all_its_members_and_runs_
         .split(',')
         .map(|member| member.trim().trim_matches('"'))
         .map(|member| member.split('/').next().unwrap())
-        .chain(["Cargo.toml", "Cargo.lock", "deploy/healthy.rs"]);
+        .chain(["Cargo.toml", "Cargo.lock", "deploy/healthy.rs", "examples"]);
     assert_eq!(let_in, needed.collect());
     assert_eq!(
         ignored.lines().find(|line| !line.starts_with('#')),
         Some("*")
     );
-    for path in let_in {
+    for path in &let_in {
         assert!(repository().join(path).exists(), "{path}");
+    }
+    // What a crate's documentation takes from elsewhere in the repository is read in each build.
+    for entry in fs::read_dir(repository().join("crates")).unwrap() {
+        let lib = entry.unwrap().path().join("src/lib.rs");
+        let elsewhere = "#![doc = include_str!(\"../../../";
+        for line in fs::read_to_string(lib).unwrap().lines() {
+            if let Some(path) = line.strip_prefix(elsewhere) {
+                let top = path.split('/').next().unwrap();
+                assert!(let_in.contains(top), "{top} is read, but not let in");
+            }
+        }
     }
 }
 
