@@ -164,3 +164,102 @@ pub(crate) async fn keep_subscribed(
     };
     stop.run_until_cancelled(keeping).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::Request};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn hooks() -> (tempfile::TempDir, Links, Hooks) {
+        let folder = tempfile::tempdir().unwrap();
+        let links = Links::open(&folder.path().join("links.db")).await.unwrap();
+        let notify_url = Url::parse("http://127.0.0.1:1234").unwrap();
+        let hooks = Hooks::load(&links, Some(&notify_url)).await.unwrap();
+        (folder, links, hooks)
+    }
+
+    async fn notify(
+        hooks: &Hooks,
+        pullers: &Pullers,
+        method: &str,
+        path: &str,
+        bearer: Option<&str>,
+    ) -> u16 {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(bearer) = bearer {
+            request = request.header(AUTHORIZATION, format!("Bearer {bearer}"));
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let response = hooks
+            .router(pullers.clone())
+            .oneshot(request)
+            .await
+            .unwrap();
+        response.status().as_u16()
+    }
+
+    #[tokio::test]
+    async fn only_who_knows_both_secrets_wakes_the_reader_of_a_type() {
+        let (_folder, _links, hooks) = hooks().await;
+        let pullers = Pullers::new();
+        let [team, thread, message] = &*hooks.hooks else {
+            panic!("a hook for each type")
+        };
+        let path = format!("/fhir/hooks/{}", message.path_token.expose_secret());
+        let bearer = message.bearer.expose_secret();
+        let other = thread.bearer.expose_secret();
+
+        for (path, bearer, status) in [
+            ("/fhir/hooks/unknown", Some(bearer), 404),
+            (path.as_str(), None, 401),
+            (path.as_str(), Some("wrong"), 401),
+            (path.as_str(), Some(other), 401),
+        ] {
+            assert_eq!(notify(&hooks, &pullers, "POST", path, bearer).await, status);
+        }
+        assert!(
+            !pullers.was_woken(&message.resource_type),
+            "nobody who may has called"
+        );
+
+        assert_eq!(
+            notify(&hooks, &pullers, "POST", &path, Some(bearer)).await,
+            200
+        );
+        assert!(pullers.was_woken(&message.resource_type));
+        assert!(
+            !pullers.was_woken(&team.resource_type),
+            "the others sleep on"
+        );
+
+        // Servers that send the resource PUT it below the endpoint.
+        let path = format!("{path}/Communication/7");
+        assert_eq!(
+            notify(&hooks, &pullers, "PUT", &path, Some(bearer)).await,
+            200
+        );
+        assert!(pullers.was_woken(&message.resource_type));
+    }
+
+    #[tokio::test]
+    async fn the_secrets_are_the_same_after_a_restart_and_differ_from_each_other() {
+        let (_folder, links, before) = hooks().await;
+        let after = Hooks::load(&links, None).await.unwrap();
+        let mut all = Vec::new();
+        for (before, after) in before.hooks.iter().zip(after.hooks.iter()) {
+            for (before, after) in [
+                (&before.path_token, &after.path_token),
+                (&before.bearer, &after.bearer),
+            ] {
+                assert_eq!(before.expose_secret(), after.expose_secret());
+                all.push(before.expose_secret().to_owned());
+            }
+        }
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 6);
+        assert!(all.iter().all(|secret| secret.len() == 64));
+    }
+}

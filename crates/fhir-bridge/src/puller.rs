@@ -33,6 +33,19 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(crate) struct Pullers(Arc<[Notify; TYPES.len()]>);
 
 impl Pullers {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(std::array::from_fn(|_| Notify::new())))
+    }
+
+    /// Whether somebody has woken the reader of this type since the last look.
+    #[cfg(test)]
+    pub(crate) fn was_woken(&self, resource_type: &ResourceType) -> bool {
+        let index = TYPES.iter().position(|one| one == resource_type).unwrap();
+        let notified = std::pin::pin!(self.0[index].notified());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        notified.poll(&mut context).is_ready()
+    }
+
     /// Something of this type has changed, or may have.
     pub(crate) fn wake(&self, resource_type: &ResourceType) {
         if let Some(index) = TYPES.iter().position(|one| one == resource_type) {
@@ -49,7 +62,7 @@ pub(crate) fn start(
     stop: &CancellationToken,
     tasks: &TaskTracker,
 ) -> Pullers {
-    let pullers = Pullers(Arc::new(std::array::from_fn(|_| Notify::new())));
+    let pullers = Pullers::new();
     for (index, resource_type) in TYPES.into_iter().enumerate() {
         let (bridge, journal, pullers) = (bridge.clone(), journal.clone(), pullers.clone());
         let (stop, interval) = (stop.clone(), config.poll_interval());
@@ -184,5 +197,27 @@ impl Stored {
             reference: ResourceRef::parse(&payload.reference)?,
             resource: payload.resource,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_into_the_journal_comes_out_of_it() {
+        let resource = serde_json::json!({"resourceType": "Communication", "id": "7", "x": 1.10});
+        for resource in [Some(&resource), None] {
+            let payload = Payload {
+                reference: "Communication/7".to_owned(),
+                resource,
+            };
+            let stored = Stored::parse(&serde_json::to_vec(&payload).unwrap()).unwrap();
+            assert_eq!(stored.reference.to_string(), "Communication/7");
+            assert_eq!(stored.resource.as_ref(), resource);
+        }
+        for other in ["", "{}", "[]", r#"{"reference":"no reference"}"#] {
+            assert!(Stored::parse(other.as_bytes()).is_none(), "{other}");
+        }
     }
 }

@@ -168,8 +168,11 @@ impl Running {
             }
         };
         let minute = std::time::Duration::from_mins(1);
-        if tokio::time::timeout(minute, idle).await.is_err() {
-            panic!("still at work: {:?}", self.journal.stats().await);
-        }
+        let ended = tokio::time::timeout(minute, idle).await;
+        assert!(
+            ended.is_ok(),
+            "still at work: {:?}",
+            self.journal.stats().await
+        );
     }
 }
