@@ -46,7 +46,7 @@ const FLUSH_AFTER: Duration = Duration::from_millis(20);
 /// The pause after the database failed.
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 /// Transactions, lanes and entries that are read before the handlers get a turn again.
-const TRANSACTIONS_AT_ONCE: u32 = 16;
+const TRANSACTIONS_AT_ONCE: u32 = 4;
 const REFILLS_AT_ONCE: usize = 64;
 const ENTRIES_AT_ONCE: u32 = 256;
 
@@ -312,13 +312,15 @@ impl Dispatcher {
             self.lanes.finished(&entry.lane);
             return;
         };
-        let attempts = entry.attempts.saturating_add(1);
+        let attempts = entry
+            .attempts
+            .saturating_add(u32::from(error.retry().counts()));
         let age = u64::try_from(now_ms() - entry.received_at).unwrap_or(0);
         let verdict = self.limits.retry.judge(
             error.retry(),
             attempts,
             Duration::from_millis(age),
-            jitter(entry.id, attempts),
+            jitter(entry.id, now_ms()),
         );
         match verdict {
             Verdict::Again(pause) => {
@@ -399,9 +401,9 @@ async fn sleep_until(wake: Option<Instant>) {
     }
 }
 
-/// A number between 0 and 1 that differs from entry to entry and from attempt to attempt.
-fn jitter(id: i64, attempts: u32) -> f64 {
-    let digest = Sha256::digest(format!("{id}/{attempts}"));
+/// A number between 0 and 1 that differs from entry to entry and from time to time.
+fn jitter(id: i64, now: i64) -> f64 {
+    let digest = Sha256::digest(format!("{id}/{now}"));
     f64::from(digest[0]) / 255.0
 }
 

@@ -38,13 +38,16 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal in the SQLite file at `path`, which is created when it isn't there.
+    /// Opens the journal in the SQLite file at `path`, which is created, readable by its owner only, when
+    /// it isn't there.
     ///
-    /// One process at a time may work on a file.
+    /// One process at a time works on a file: it is locked (by `<path>.lock` beside it) until the last
+    /// clone is dropped or the process ends.
     ///
     /// # Errors
     ///
-    /// When the file can't be created, is no database, or was made by a newer version.
+    /// [`JournalError::InUse`] when another process has it; else when the file can't be created, is no
+    /// database, or was made by a newer version.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, JournalError> {
         Ok(Self {
             store: SqliteStore::open(path.as_ref()).await?,

@@ -197,7 +197,8 @@ async fn a_query_gets_the_decoded_id_and_survives_a_handler_that_panics() {
 #[tokio::test]
 async fn only_the_right_token_opens() {
     let folder = tempfile::tempdir().unwrap();
-    let router = router(&folder).await;
+    let stored = journal(&folder).await;
+    let router = plain(stored.clone()).router();
     let bearer = |token: &str| Some(format!("Bearer {token}"));
     let query = |token: &str| format!("?access_token={token}");
     let nothing = String::new;
@@ -255,7 +256,7 @@ async fn only_the_right_token_opens() {
             }
         }
     }
-    let stats = journal(&folder).await.stats().await.unwrap();
+    let stats = stored.stats().await.unwrap();
     assert_eq!(stats.transactions, 4, "one for each that was let in");
 }
 
@@ -298,7 +299,8 @@ async fn unknown_paths_and_wrong_methods_are_told_apart() {
 #[tokio::test]
 async fn a_body_that_is_no_transaction_is_refused_and_nothing_stored() {
     let folder = tempfile::tempdir().unwrap();
-    let router = router(&folder).await;
+    let stored = journal(&folder).await;
+    let router = plain(stored.clone()).router();
     let path = "/_matrix/app/v1/transactions/1";
     for (body, code) in [
         ("", "M_NOT_JSON"),
@@ -311,7 +313,7 @@ async fn a_body_that_is_no_transaction_is_refused_and_nothing_stored() {
         let answer = call(&router, request("PUT", path, body)).await;
         assert_eq!(answer.error(), (400, code.to_owned()), "{body}");
     }
-    let stats = journal(&folder).await.stats().await.unwrap();
+    let stats = stored.stats().await.unwrap();
     assert_eq!(stats.transactions, 0);
 }
 

@@ -306,10 +306,10 @@ async fn a_process_that_is_killed_at_any_moment_loses_nothing() {
         }
     }
     // What is handled for the first time comes in order, over all lives.
-    let mut seen = HashSet::new();
+    let mut met = HashSet::new();
     let mut newest: HashMap<&str, usize> = HashMap::new();
     for event_id in lives.iter().flat_map(|life| &life.handled) {
-        if seen.insert(event_id) {
+        if met.insert(event_id) {
             let newest = newest.entry(room(event_id)).or_default();
             assert!(*newest < number(event_id), "{event_id} is out of order");
             *newest = number(event_id);

@@ -79,16 +79,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 pub async fn run_until(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let registration = Registration::load(&config.registration)?;
     startup::check_namespaces(&config, &registration)?;
-    std::fs::create_dir_all(&config.data).with_context(|| {
-        format!(
-            "the folder for the databases can't be made: check `data` ({})",
-            config.data.display()
-        )
-    })?;
+    startup::private_folder(&config.data)?;
+    // First, because it says when another bridge works here.
+    let journal = Journal::open(config.data.join("journal.db")).await?;
     let links = Links::open(&config.data.join("links.db"))
         .await
         .context("the links can't be opened: check the folder `data`")?;
-    let journal = Journal::open(config.data.join("journal.db")).await?;
     let mut client = FhirClient::builder(config.fhir.url.as_str());
     if let Some(token) = config.fhir_token()? {
         client = client.bearer(token);

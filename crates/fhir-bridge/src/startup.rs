@@ -2,11 +2,12 @@
 
 use std::{
     fmt::Write as _,
+    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use matrix_appservice::{AppService, Registration, ruma::api::client::account::whoami};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -37,6 +38,21 @@ pub(crate) fn check_namespaces(config: &Config, registration: &Registration) -> 
         );
     }
     Ok(())
+}
+
+/// Makes a folder that only its owner can look into, when it isn't there: the databases hold messages
+/// that wait, and secrets.
+pub(crate) fn private_folder(folder: &Path) -> anyhow::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).with_context(|| {
+        format!(
+            "the folder for the databases can't be made: check `data` ({})",
+            folder.display()
+        )
+    })
 }
 
 /// 256 random bits, in hex.

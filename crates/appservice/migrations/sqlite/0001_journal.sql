@@ -17,7 +17,7 @@ CREATE TABLE entry (
     key         TEXT,                           -- natural key; a second append of it does nothing
     lane        TEXT    NOT NULL,               -- entries of one lane are worked in order
     state       INTEGER NOT NULL DEFAULT 0,     -- 0 waiting, 1 done, 2 dead letter, 3 skipped
-    attempts    INTEGER NOT NULL DEFAULT 0,     -- failed attempts so far
+    attempts    INTEGER NOT NULL DEFAULT 0,     -- failed attempts that count
     received_at INTEGER NOT NULL,               -- Unix time, ms
     due_at      INTEGER NOT NULL DEFAULT 0,     -- Unix time, ms: not to be tried before
     error       TEXT,                           -- class of the last failure, never content

@@ -7,10 +7,11 @@ use std::time::Duration;
 pub enum Retry {
     /// Again later, with growing pauses, until the budget of attempts is used up.
     Backoff,
-    /// Again after at least this long (at most [`RetryPolicy::patience`]); counts against the budget.
+    /// A peer asked for this pause: again after it (at most [`RetryPolicy::patience`]). Does not count
+    /// against the budget, so that a rate limit makes no dead letters.
     After(Duration),
     /// A peer is away: again with growing pauses for as long as [`RetryPolicy::patience`]. Does not
-    /// count against the budget, so an outage of a day makes no dead letters.
+    /// count against the budget, so that an outage of a day makes no dead letters.
     WhenAvailable,
     /// Never: it would fail the same way.
     Never,
@@ -19,14 +20,14 @@ pub enum Retry {
 /// How often and how long a failed entry is tried again before it becomes a dead letter.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryPolicy {
-    /// Attempts in all, for [`Retry::Backoff`] and [`Retry::After`]. Default: 10.
+    /// Attempts in all that may fail with [`Retry::Backoff`]. Default: 10.
     pub max_attempts: u32,
     /// The pause after the first failure; doubled after each further one. Default: 500 ms.
     pub first_pause: Duration,
     /// The longest pause. Default: 5 minutes.
     pub longest_pause: Duration,
-    /// How long [`Retry::WhenAvailable`] waits for a peer to come back, counted from when the entry
-    /// was stored. Default: 7 days.
+    /// How long [`Retry::WhenAvailable`] and [`Retry::After`] wait for a peer, counted from when the
+    /// entry was stored. Default: 7 days.
     pub patience: Duration,
 }
 
@@ -51,33 +52,46 @@ pub(crate) enum Verdict {
     Dead,
 }
 
+impl Retry {
+    /// Whether such a failure uses up the budget.
+    pub(crate) fn counts(self) -> bool {
+        matches!(self, Self::Backoff | Self::Never)
+    }
+}
+
 impl RetryPolicy {
-    /// Judges the `attempt`-th failed attempt (counted from 1) of an entry that is `age` old.
-    /// `jitter` is a number between 0 and 1 that spreads the pauses.
-    pub(crate) fn judge(self, retry: Retry, attempt: u32, age: Duration, jitter: f64) -> Verdict {
-        let spent = attempt >= self.max_attempts;
+    /// Judges a failed attempt of an entry that is `age` old and has failed `counted` times (this one
+    /// included, if it [counts](Retry::counts)). `jitter` is a number between 0 and 1 that spreads the
+    /// pauses.
+    pub(crate) fn judge(self, retry: Retry, counted: u32, age: Duration, jitter: f64) -> Verdict {
+        let spread = |pause: Duration| pause.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
         match retry {
             Retry::Never => Verdict::Dead,
-            Retry::Backoff | Retry::After(_) if spent => Verdict::Dead,
-            Retry::WhenAvailable if spent && age > self.patience => Verdict::Dead,
-            Retry::Backoff => Verdict::Again(self.pause(attempt, jitter)),
-            // A peer that is back should not be kept waiting for the longest pause.
-            Retry::WhenAvailable => Verdict::Again(self.pause(attempt, jitter).min(OUTAGE_PAUSE)),
+            Retry::Backoff if counted >= self.max_attempts => Verdict::Dead,
+            Retry::WhenAvailable | Retry::After(_) if age > self.patience => Verdict::Dead,
+            Retry::Backoff => Verdict::Again(spread(self.pause(counted))),
+            // The pauses grow with the time that was waited already. A peer that is back should not be
+            // kept waiting for the longest pause.
+            Retry::WhenAvailable => Verdict::Again(spread(
+                (age / 2).clamp(self.first_pause, self.outage_pause()),
+            )),
             // A server may ask for any time; a lane that waits for years is as good as lost.
             Retry::After(pause) => {
-                Verdict::Again(pause.min(self.patience).max(self.pause(attempt, jitter)))
+                Verdict::Again(pause.min(self.patience).max(self.first_pause / 2))
             }
         }
     }
 
-    /// Between half and the whole of `first_pause * 2^(attempt - 1)`, capped.
-    fn pause(self, attempt: u32, jitter: f64) -> Duration {
-        let doublings = attempt.saturating_sub(1).min(30);
-        let whole = self
-            .first_pause
+    /// `first_pause * 2^(counted - 1)`, capped.
+    fn pause(self, counted: u32) -> Duration {
+        let doublings = counted.saturating_sub(1).min(30);
+        self.first_pause
             .saturating_mul(1 << doublings)
-            .min(self.longest_pause);
-        whole.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
+            .min(self.longest_pause)
+    }
+
+    fn outage_pause(self) -> Duration {
+        OUTAGE_PAUSE.min(self.longest_pause).max(self.first_pause)
     }
 }
 
@@ -87,57 +101,59 @@ mod tests {
 
     const HOUR: Duration = Duration::from_hours(1);
 
+    fn again(seconds: f64) -> Verdict {
+        Verdict::Again(Duration::from_secs_f64(seconds))
+    }
+
     #[test]
     fn pauses_double_up_to_the_longest() {
-        let policy = RetryPolicy::default();
-        let pauses: Vec<_> = (1..=9)
-            .map(|attempt| policy.judge(Retry::Backoff, attempt, HOUR, 1.0))
+        let policy = RetryPolicy {
+            max_attempts: 12,
+            ..RetryPolicy::default()
+        };
+        let pauses: Vec<_> = (1..=11)
+            .map(|counted| policy.judge(Retry::Backoff, counted, HOUR, 1.0))
             .collect();
-        let seconds = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
-        assert_eq!(
-            pauses,
-            seconds.map(|pause| Verdict::Again(Duration::from_secs_f64(pause)))
-        );
-        assert_eq!(
-            policy.judge(Retry::WhenAvailable, u32::MAX, HOUR, 0.0),
-            Verdict::Again(OUTAGE_PAUSE)
-        );
+        let seconds = [
+            0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0,
+        ];
+        assert_eq!(pauses, seconds.map(again));
+        assert_eq!(policy.judge(Retry::Backoff, 1, HOUR, 0.0), again(0.25));
     }
 
     #[test]
     fn the_budget_ends_in_a_dead_letter_but_an_outage_does_not() {
         let policy = RetryPolicy::default();
         assert_eq!(policy.judge(Retry::Backoff, 10, HOUR, 0.0), Verdict::Dead);
-        assert_eq!(
-            policy.judge(Retry::After(HOUR), 10, HOUR, 0.0),
-            Verdict::Dead
-        );
         assert_eq!(policy.judge(Retry::Never, 1, HOUR, 0.0), Verdict::Dead);
-        assert_ne!(
-            policy.judge(Retry::WhenAvailable, 500, HOUR, 0.0),
-            Verdict::Dead
-        );
-        assert_eq!(
-            policy.judge(Retry::WhenAvailable, 500, 200 * HOUR, 0.0),
-            Verdict::Dead
-        );
+        for patient in [Retry::WhenAvailable, Retry::After(HOUR)] {
+            assert!(!patient.counts());
+            assert_ne!(policy.judge(patient, 10, 100 * HOUR, 0.0), Verdict::Dead);
+            assert_eq!(policy.judge(patient, 0, 200 * HOUR, 0.0), Verdict::Dead);
+        }
     }
 
     #[test]
-    fn a_pause_that_a_server_asked_for_is_kept() {
+    fn pauses_in_an_outage_grow_with_its_length_and_stay_short() {
         let policy = RetryPolicy::default();
-        assert_eq!(
-            policy.judge(Retry::After(HOUR), 1, HOUR, 0.0),
-            Verdict::Again(HOUR)
-        );
+        for (age, seconds) in [(0, 0.5), (1, 0.5), (4, 2.0), (20, 10.0), (3600, 15.0)] {
+            let age = Duration::from_secs(age);
+            assert_eq!(
+                policy.judge(Retry::WhenAvailable, 3, age, 1.0),
+                again(seconds)
+            );
+        }
     }
 
     #[test]
-    fn nobody_can_ask_for_a_pause_without_end() {
+    fn a_pause_that_a_server_asked_for_is_kept_within_reason() {
         let policy = RetryPolicy::default();
+        let asked = |pause| policy.judge(Retry::After(pause), 1, HOUR, 0.0);
+        assert_eq!(asked(HOUR), Verdict::Again(HOUR));
+        assert_eq!(asked(Duration::MAX), Verdict::Again(policy.patience));
         assert_eq!(
-            policy.judge(Retry::After(Duration::MAX), 1, HOUR, 0.0),
-            Verdict::Again(policy.patience)
+            asked(Duration::ZERO),
+            Verdict::Again(policy.first_pause / 2)
         );
     }
 }

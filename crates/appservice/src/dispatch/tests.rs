@@ -519,7 +519,7 @@ async fn the_inbox_is_split_a_piece_at_a_time() {
     // However fast the homeserver pushes, handlers get a turn in between.
     assert!(dispatcher.fill().await.unwrap());
     let left = world.journal.stats().await.unwrap().transactions;
-    assert_eq!(left, 24);
+    assert_eq!(left, 36);
     while dispatcher.fill().await.unwrap() {}
     let stats = world.journal.stats().await.unwrap();
     assert_eq!((stats.transactions, stats.waiting), (0, 40));

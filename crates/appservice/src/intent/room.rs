@@ -133,7 +133,7 @@ impl Intent {
     /// Makes a room, or finds the one that an earlier call made under the same alias.
     ///
     /// An alias in a namespace that isn't exclusive can be taken by anybody on the homeserver, so a
-    /// room that is found is used only when this user created it.
+    /// room that is found is used only when this user created it and it bears that alias.
     ///
     /// # Errors
     ///
@@ -167,18 +167,29 @@ impl Intent {
             .map_err(|_| Error::Request("this is no room alias"))?;
         let room_id = match self
             .client
-            .send(&self.user, get_alias::v3::Request::new(alias))
+            .send(&self.user, get_alias::v3::Request::new(alias.clone()))
             .await
         {
             Ok(response) => response.room_id,
             Err(error) if error.is("M_NOT_FOUND") => return Ok(None),
             Err(error) => return Err(error),
         };
-        if self.is_creator(&room_id).await? {
+        if self.is_creator(&room_id).await? && self.has_alias(&room_id, &alias).await? {
             Ok(Some(room_id))
         } else {
             Err(Error::ForeignAlias)
         }
+    }
+
+    /// Whether the room itself says that this is its alias: anybody on the homeserver could have pointed
+    /// it at another room of ours.
+    async fn has_alias(&self, room: &RoomId, alias: &RoomAliasId) -> Result<bool, Error> {
+        let content = self.state(room, "m.room.canonical_alias", "").await?;
+        Ok(content
+            .as_ref()
+            .and_then(|content| content.get("alias"))
+            .and_then(Value::as_str)
+            == Some(alias.as_str()))
     }
 
     /// Whether this user created the room. False as well when it isn't in the room.

@@ -59,7 +59,7 @@ pub struct Entry {
     pub key: Option<String>,
     /// The lane it is worked in.
     pub lane: Arc<str>,
-    /// Failed attempts so far.
+    /// Failed attempts so far that count against the budget.
     pub attempts: u32,
     /// When it was stored, Unix time in ms.
     pub received_at: i64,

@@ -12,7 +12,19 @@ pub enum JournalError {
     /// Anything else that the database said.
     #[error("the journal's database failed")]
     Database(#[source] sqlx::Error),
-    /// The file can't be created or opened.
+    /// Another process works on the file. Two on one journal would do everything twice.
+    #[error("the journal {} is in use by another process: is another one running?", .0.display())]
+    InUse(std::path::PathBuf),
+    /// The file can't be created, opened or locked.
+    #[error("the journal can't be opened at {}", .path.display())]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// SQLite can't open the file.
     #[error("the journal can't be opened at {}", .path.display())]
     Open {
         /// The file.

@@ -91,5 +91,5 @@ async fn a_file_that_is_no_journal_is_refused_and_named() {
     let error = Journal::open(&path).await.unwrap_err();
     assert!(error.to_string().contains("journal.db"), "{error}");
     let nowhere = Journal::open(folder.path().join("no/such/folder.db")).await;
-    assert!(matches!(nowhere, Err(JournalError::Open { .. })));
+    assert!(matches!(nowhere, Err(JournalError::File { .. })));
 }

@@ -1,6 +1,14 @@
 //! The journal's rows in SQLite: write-ahead log, full sync, one writer.
 
-use std::{ops::RangeInclusive, path::Path, str::FromStr, time::Duration};
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    ops::RangeInclusive,
+    path::Path,
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 
 use sqlx::{
     Row, SqlitePool,
@@ -26,6 +34,8 @@ pub(crate) struct Transaction {
 
 #[derive(Clone, Debug)]
 pub(crate) struct SqliteStore {
+    /// Held for as long as the file is open: two dispatchers on one journal would do everything twice.
+    _lock: Arc<File>,
     /// One connection: SQLite has one writer, and waiting here is fairer than its busy loop.
     writer: SqlitePool,
     readers: SqlitePool,
@@ -33,11 +43,14 @@ pub(crate) struct SqliteStore {
 
 impl SqliteStore {
     pub(crate) async fn open(path: &Path) -> Result<Self, JournalError> {
+        let lock = claim(path)?;
         let options = SqliteConnectOptions::from_str("sqlite://")?
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
+            // What is erased is overwritten: a payload that is done leaves nothing in the file.
+            .pragma("secure_delete", "ON")
             .busy_timeout(Duration::from_secs(10));
         let open = |source| JournalError::Open {
             path: path.to_owned(),
@@ -57,7 +70,11 @@ impl SqliteStore {
             .connect_with(options.read_only(true))
             .await
             .map_err(open)?;
-        Ok(Self { writer, readers })
+        Ok(Self {
+            _lock: Arc::new(lock),
+            writer,
+            readers,
+        })
     }
 
     pub(crate) async fn insert_transaction(
@@ -358,6 +375,28 @@ impl SqliteStore {
             "ALTER TABLE away RENAME TO entry"
         };
         sqlx::query(rename).execute(&self.writer).await.unwrap();
+    }
+}
+
+/// Makes the file, readable by its owner only, when it isn't there, and locks the one beside it. The
+/// lock ends with the process, however it ends.
+fn claim(path: &Path) -> Result<File, JournalError> {
+    let file_error = |source: io::Error| JournalError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(file_error)?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let lock = options.open(&beside).map_err(file_error)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(JournalError::InUse(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(file_error(error)),
     }
 }
 

@@ -1,0 +1,108 @@
+//! A proxy between the bridge and a server, that does to the bridge what networks do.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{Method, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use url::Url;
+
+/// A request of the bridge, and whether the server has answered it with success yet.
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    /// With the query.
+    pub(crate) path: String,
+    pub(crate) body: Bytes,
+    /// `None` while the server has not been asked.
+    pub(crate) succeeded: Option<bool>,
+}
+
+/// What becomes of it.
+pub(crate) enum Fate {
+    /// It goes on.
+    Pass,
+    /// It never gets an answer.
+    Silence,
+    /// The bridge is told this instead.
+    Instead(StatusCode),
+}
+
+type Judge = Arc<dyn Fn(&Asked) -> Fate + Send + Sync>;
+
+#[derive(Clone)]
+struct Between {
+    to: Url,
+    http: reqwest::Client,
+    judge: Judge,
+}
+
+/// Puts a proxy in front of a server; where the bridge reaches it, with the same path. `judge` is asked twice for each
+/// request: before the server is, and after.
+pub(crate) async fn put(to: &Url, judge: impl Fn(&Asked) -> Fate + Send + Sync + 'static) -> Url {
+    // Fails when a provider is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let between = Between {
+        to: to.clone(),
+        http: reqwest::Client::builder().no_proxy().build().unwrap(),
+        judge: Arc::new(judge),
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = Router::new().fallback(pass).with_state(between);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let mut url = to.clone();
+    url.set_ip_host(address.ip()).unwrap();
+    url.set_port(Some(address.port())).unwrap();
+    url
+}
+
+async fn pass(State(between): State<Between>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let mut asked = Asked {
+        method: head.method.clone(),
+        path: head.uri.path_and_query().unwrap().to_string(),
+        body: axum::body::to_bytes(body, usize::MAX).await.unwrap(),
+        succeeded: None,
+    };
+    if let Some(instead) = between.fate(&asked).await {
+        return instead;
+    }
+    let mut headers = head.headers;
+    headers.remove(header::HOST);
+    let answer = between
+        .http
+        .request(head.method, between.to.join(&asked.path).unwrap())
+        .headers(headers)
+        .body(asked.body.clone())
+        .send()
+        .await
+        .unwrap();
+    let mut response = Response::builder().status(answer.status());
+    for (name, value) in answer.headers() {
+        if name != header::TRANSFER_ENCODING && name != header::CONNECTION {
+            response = response.header(name, value);
+        }
+    }
+    asked.succeeded = Some(answer.status().is_success());
+    let body = answer.bytes().await.unwrap();
+    match between.fate(&asked).await {
+        Some(instead) => instead,
+        None => response.body(Body::from(body)).unwrap(),
+    }
+}
+
+impl Between {
+    async fn fate(&self, asked: &Asked) -> Option<Response> {
+        match (self.judge)(asked) {
+            Fate::Pass => None,
+            Fate::Silence => std::future::pending().await,
+            Fate::Instead(status) => Some(status.into_response()),
+        }
+    }
+}
