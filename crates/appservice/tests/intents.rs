@@ -162,6 +162,20 @@ async fn a_room_whose_answer_was_lost_is_found_again() {
 }
 
 #[tokio::test]
+async fn an_alias_that_somebody_pointed_at_another_room_of_ours_is_not_trusted() {
+    let world = World::new().await;
+    let service = world.service().await;
+    let ghost = service.intent(user(GHOST), "work");
+    let first = CreateRoom::new().alias("_portal_1");
+    let first = ghost.create_room(&first).await.unwrap().room_id;
+    world.homeserver.point_alias("_portal_2", first.as_str());
+    let second = CreateRoom::new().alias("_portal_2");
+    let error = ghost.create_room(&second).await.unwrap_err();
+    assert!(matches!(error, Error::ForeignAlias), "{error:?}");
+    assert_eq!(ghost.find_own_room("_portal_1").await.unwrap(), Some(first));
+}
+
+#[tokio::test]
 async fn nothing_is_sent_to_a_room_that_somebody_else_made_under_our_alias() {
     let world = World::new().await;
     let service = world.service().await;

@@ -117,6 +117,12 @@ impl Homeserver {
     }
 
     /// Makes a room by another way than the application service.
+    /// Somebody points an alias of this homeserver at a room that doesn't bear it.
+    pub fn point_alias(&self, alias: &str, room: &str) {
+        let alias = format!("#{alias}:{}", server());
+        self.lock().aliases.insert(alias, room.to_owned());
+    }
+
     pub fn make_room(&self, creator: &str, alias: Option<&str>) -> String {
         self.lock().make_room(creator, alias)
     }
