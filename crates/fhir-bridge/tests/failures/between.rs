@@ -1,7 +1,5 @@
 //! A proxy between the bridge and a server, that does to the bridge what networks do.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::sync::Arc;
 
 use axum::{

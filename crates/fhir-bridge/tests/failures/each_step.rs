@@ -1,17 +1,10 @@
 //! The bridge dies behind each of its writes: the server has done what it was asked for, the bridge never hears of it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails; what it prints helps when it does"
-)]
-
-mod between;
-
 use std::{collections::HashSet, path::Path, sync::Mutex, time::Duration};
 
 use axum::http::Method;
-use between::{Asked, Fate};
+
+use crate::between::{self, Asked, Fate};
 use testbed::{Bridge, BridgeSetup, Testbed, scene};
 use tokio::sync::mpsc;
 

@@ -1,13 +1,5 @@
 //! The homeserver and the FHIR server go away again and again, in the middle of everything.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails; what it prints helps when it does"
-)]
-
-mod between;
-
 use std::{
     path::Path,
     sync::{
@@ -18,7 +10,8 @@ use std::{
 };
 
 use axum::http::StatusCode;
-use between::{Asked, Fate};
+
+use crate::between::{self, Asked, Fate};
 use testbed::{Bridge, BridgeSetup, Testbed, scene};
 
 /// Longer than what one handler needs: it begins anew after each failure.
