@@ -26,22 +26,29 @@
 
 mod appservice;
 mod client;
+mod device;
 mod dispatch;
+mod ephemeral;
 mod event;
 mod intent;
 mod journal;
 pub mod registration;
 mod server;
 mod store;
+pub mod thirdparty;
 
 #[doc(inline)]
 pub use registration::{Registration, RegistrationError};
 pub use ruma;
+#[doc(inline)]
+pub use thirdparty::ThirdParty;
 
 pub use self::{
     appservice::{AppService, AppServiceError, Builder, listen, shutdown_signal},
     client::{Client, Error},
+    device::{DeviceLists, KeyCounts, ToDevice},
     dispatch::{Delivery, HandlerError, HandlerResult, Retry, RetryPolicy},
+    ephemeral::{Presence, Receipt, Typing},
     event::Event,
     intent::{CreateRoom, CreatedRoom, Intent, Message, SOURCE_KEY, StateEvent},
     journal::{DeadLetter, Entry, Journal, JournalError, MATRIX, NewEntry, Stats},
