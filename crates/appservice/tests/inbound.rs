@@ -455,7 +455,7 @@ async fn an_event_that_can_not_be_read_costs_only_itself() {
     odd.truncate(odd.len() - 1);
     let body = format!(
         r#"{{"events":[{},null,17,"text",[],{{}},{{"event_id":"$x"}},{{"event_id":"$y","room_id":"!a"}},
-            ["$v","!a"],{{"event_id":"$w\u0000","room_id":"!a"}},
+            ["$v","!a","@a:b","m",null,{{}}],{{"event_id":"$w\u0000","room_id":"!a"}},
             {{"event_id":"$z","room_id":"!a","sender":"nobody","type":"m"}},{odd},"deep":{deep}}},{}]}}"#,
         message("$1", "!a", "@a:b", "first"),
         message("$2", "!a", "@a:b", "second"),
