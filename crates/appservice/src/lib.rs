@@ -12,7 +12,7 @@
 //! 4. **Handlers can be repeated.** An event may be handled again after a failure or a crash. What a
 //!    handler does through an [`Intent`] it does once: sends carry ids that are derived from the event.
 //! 5. **Nothing is dropped.** What can't be handled becomes a dead letter: kept, counted, listed,
-//!    to be retried or skipped.
+//!    to be retried or skipped. Only what passes (typing, receipts, presence) gives way to the newer.
 //! 6. **Secrets and people stay inside.** Tokens and message text are in no log, error or `Debug`.
 //!
 //! # A bot in ten lines

@@ -19,9 +19,9 @@ use crate::dispatch::HandlerError;
 ///
 /// Called while a homeserver waits, several calls side by side, each with
 /// [`Builder::query_timeout`](crate::Builder::query_timeout) to answer; one that takes longer is
-/// dropped at its next `await`. Nothing is asked again. An error and a panic are answered with 500; their class is
-/// logged. What isn't implemented finds nothing. A list that is empty is answered with 404, as the
-/// specification has it.
+/// dropped at its next `await`. Nothing is asked again. An error and a panic are answered with 500;
+/// an error's class is logged. What isn't implemented finds nothing. A list that is empty is answered
+/// with 404, as the specification has it.
 ///
 /// ```
 /// use matrix_appservice::{

@@ -50,9 +50,8 @@ impl Seen {
             }
         };
         let minute = std::time::Duration::from_mins(1);
-        if tokio::time::timeout(minute, reached).await.is_err() {
-            panic!("still {:?}", self.all());
-        }
+        let reached = tokio::time::timeout(minute, reached).await;
+        assert!(reached.is_ok(), "still {:?}", self.all());
     }
 }
 

@@ -21,8 +21,9 @@ use crate::{
 /// `de.sorunome.msc2409.push_ephemeral: true`). The homeserver sends each only once, never again
 /// after a failure. They have workers of their own, a quarter of [`Builder::parallel_lanes`], so
 /// that events never wait for them, and are not in order with events. **The latest counts**: one that
-/// waits, or is to be tried again, goes when a newer one takes its place. One that fails for good is given
-/// up, not a dead letter. Those that nobody handles, and those that can't be read, are not stored.
+/// waits, or is to be tried again, goes when a newer one takes its place. One that fails for good is
+/// given up, not a dead letter. Those that nobody handles, and those that can't be read, are not
+/// stored.
 impl Builder {
     /// Calls `handler` with who types in a room, whenever that changes. The latest counts for each
     /// room. After an outage it may be long out of date: see [`Entry::received_at`].
@@ -118,8 +119,8 @@ impl Builder {
     }
 
     /// How long the application may take to answer a query about a user, a room or a third-party
-    /// network. Default: 20 s. The homeserver delivers nothing while it waits for a user's, and gives up
-    /// after 60 s.
+    /// network. Default: 20 s. The homeserver delivers nothing while it waits for a user's, and gives
+    /// up after 60 s.
     #[must_use]
     pub fn query_timeout(mut self, timeout: Duration) -> Self {
         self.query_timeout = timeout;
@@ -131,13 +132,14 @@ impl Builder {
     ///
     /// What isn't stored is gone: the homeserver has its acknowledgement and doesn't send it again
     /// when the room is wanted later. Stored in any case are membership events of the application
-    /// service's own user and its exclusive ghosts (an invitation is the way into a room that isn't wanted yet), presence,
-    /// and what encryption needs. A transaction is on disk as a whole until it has been looked
-    /// through, right behind its acknowledgement.
+    /// service's own user and its exclusive ghosts (an invitation is the way into a room that isn't
+    /// wanted yet), presence, and what encryption needs. A transaction is on disk as a whole until it
+    /// has been looked through, right behind its acknowledgement.
     ///
     /// `wanted` is asked once for each room of a transaction, between the acknowledgement and the
-    /// handlers, and holds all rooms up while it thinks: let it look into memory, not into a database. It must know the application's rooms
-    /// before [`AppService::run`](crate::AppService::run). When it panics, the room is stored.
+    /// handlers, and holds all rooms up while it thinks: let it look into memory, not into a database.
+    /// It must know the application's rooms before [`AppService::run`](crate::AppService::run). When it
+    /// panics, the room is stored.
     #[must_use]
     pub fn only_rooms<F>(mut self, wanted: F) -> Self
     where
