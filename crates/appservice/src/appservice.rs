@@ -1,5 +1,7 @@
 //! The application service: registration, journal, handlers and homeserver put together.
 
+mod inbound;
+
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use axum::{Router, serve::ListenerExt};
@@ -16,9 +18,13 @@ use crate::{
     dispatch::{Delivery, Dispatcher, Handler, HandlerError, HandlerResult, Limits, RetryPolicy},
     event::Event,
     intent::{Intent, Scope},
-    journal::{Journal, JournalError, MATRIX},
+    journal::{
+        Journal, JournalError, MATRIX,
+        intake::{Intake, RoomFilter, RoomPredicate},
+    },
     registration::{NamespaceList, Registration},
     server::{self, AnyQuery, Query},
+    thirdparty::AnyThirdParty,
 };
 
 /// Why an application service could not be built or had to stop.
@@ -58,7 +64,12 @@ pub struct Builder {
     homeserver: Url,
     journal: Journal,
     events: Vec<EventHandler>,
+    /// Handlers of what is pushed besides events, by source.
+    pushed: HashMap<&'static str, Vec<EventHandler>>,
     entries: HashMap<String, Arc<dyn Handler>>,
+    wanted: Option<RoomPredicate>,
+    third_party: Option<Arc<dyn AnyThirdParty>>,
+    query_timeout: Duration,
     users: Option<Arc<dyn AnyQuery>>,
     rooms: Option<Arc<dyn AnyQuery>>,
     limits: Limits,
@@ -138,7 +149,7 @@ impl Builder {
     }
 
     /// Calls `handler` with each entry that the application itself appends under the name `source`
-    /// (see [`Journal::append`]).
+    /// (see [`Journal::append`]); no name that begins with `matrix`.
     #[must_use]
     pub fn on_entry<F, Fut>(mut self, source: &str, handler: F) -> Self
     where
@@ -150,7 +161,8 @@ impl Builder {
     }
 
     /// Answers the homeserver's question whether a user of ours exists; the handler may make it
-    /// first. It gets 20 s, and the homeserver delivers nothing while it waits. Default: no.
+    /// first. It gets [`Builder::query_timeout`], and the homeserver delivers nothing while it waits.
+    /// Default: no.
     #[must_use]
     pub fn on_user_query<F, Fut>(mut self, handler: F) -> Self
     where
@@ -230,6 +242,7 @@ impl Builder {
     ///
     /// When `sender_localpart` and server name make no user id.
     pub fn build(self) -> Result<AppService, AppServiceError> {
+        let our = self.our_users();
         let client = Client::try_new(
             &self.registration,
             self.server_name,
@@ -237,17 +250,17 @@ impl Builder {
             self.request_timeout,
         )?;
         let mut handlers = self.entries;
-        let events = Arc::new(self.events);
-        let all: Arc<dyn Handler> = Arc::new(move |delivery: Delivery| {
-            let events = events.clone();
-            async move {
-                for (number, handler) in events.iter().enumerate() {
-                    handler.handle(delivery.for_handler(number)).await?;
-                }
-                Ok(())
-            }
-        });
-        handlers.insert(MATRIX.to_owned(), all);
+        handlers.insert(MATRIX.to_owned(), one_after_another(self.events));
+        for (source, pushed) in self.pushed {
+            handlers.insert(source.to_owned(), one_after_another(pushed));
+        }
+        let intake = Intake {
+            handled: handlers.keys().cloned().collect(),
+            rooms: self.wanted.map(|wanted| RoomFilter {
+                wanted,
+                ours: Arc::new(move |user| our.contain(user)),
+            }),
+        };
         let query = |handler: Option<Arc<dyn AnyQuery>>| {
             let client = client.clone();
             handler.map(|handler| Query {
@@ -261,6 +274,8 @@ impl Builder {
         let state = server::State {
             users: query(self.users),
             rooms: query(self.rooms),
+            third_party: self.third_party,
+            query_timeout: self.query_timeout,
             journal: self.journal.clone(),
             registration: self.registration,
         };
@@ -270,9 +285,24 @@ impl Builder {
             journal: self.journal,
             client,
             handlers,
+            intake: Arc::new(intake),
             limits: self.limits,
         })
     }
+}
+
+/// Calls handlers in the order in which they were added.
+fn one_after_another(handlers: Vec<EventHandler>) -> EventHandler {
+    let handlers = Arc::new(handlers);
+    Arc::new(move |delivery: Delivery| {
+        let handlers = handlers.clone();
+        async move {
+            for (number, handler) in handlers.iter().enumerate() {
+                handler.handle(delivery.for_handler(number)).await?;
+            }
+            Ok(())
+        }
+    })
 }
 
 /// The application service's own user and its exclusive ghosts, of its own homeserver only: another
@@ -299,6 +329,7 @@ pub struct AppService {
     journal: Journal,
     client: Client,
     handlers: HashMap<String, Arc<dyn Handler>>,
+    intake: Arc<Intake>,
     limits: Limits,
 }
 
@@ -320,7 +351,11 @@ impl AppService {
             homeserver,
             journal,
             events: Vec::new(),
+            pushed: HashMap::new(),
             entries: HashMap::new(),
+            wanted: None,
+            third_party: None,
+            query_timeout: server::DEADLINE,
             users: None,
             rooms: None,
             limits: Limits::default(),
@@ -386,10 +421,18 @@ impl AppService {
         stop: CancellationToken,
     ) -> Result<(), AppServiceError> {
         let client = self.client.clone();
-        let dispatcher =
-            Dispatcher::new(self.journal, self.client, self.handlers, self.limits).await?;
+        self.journal.adopt(&self.intake).await?;
+        let dispatcher = async |limits| {
+            let (journal, client) = (self.journal.clone(), self.client.clone());
+            Dispatcher::new(journal, client, self.handlers.clone(), limits).await
+        };
+        let each = dispatcher(self.limits).await?.with_intake(self.intake);
+        let latest = dispatcher(self.limits.for_latest()).await?.of_latest();
         let stop_dispatch = stop.child_token();
-        let mut dispatch = tokio::spawn(dispatcher.run(stop_dispatch.clone()));
+        let stopping = stop_dispatch.clone();
+        let mut dispatch = tokio::spawn(async move {
+            tokio::join!(each.run(stopping.clone()), latest.run(stopping));
+        });
         let announcing = tokio::spawn(announce(client, self.id, stop.clone()));
         let listener = listener.tap_io(|stream| {
             // Answers are small; waiting for more to send would only make the homeserver wait.

@@ -4,6 +4,9 @@
 //! the oldest entry of each free lane, runs the handler in a task of its own, and writes the outcome
 //! back: done (in batches), held for a retry, or a dead letter. A handler that panics or runs too
 //! long has failed; nothing it does stops the dispatcher.
+//!
+//! There are two of them: one for what is handled each, and one, with workers of its own, for what
+//! only counts until something newer comes, so that a room's messages never wait for who types.
 
 mod delivery;
 mod handler;
@@ -36,7 +39,7 @@ use self::{
 };
 use crate::{
     client::Client,
-    journal::{Entry, Journal, JournalError, now_ms},
+    journal::{Entry, Journal, JournalError, Queue, intake::Intake, now_ms},
 };
 
 /// Completions are written at the latest when this many have gathered …
@@ -61,6 +64,16 @@ pub(crate) struct Limits {
     pub(crate) drain: Duration,
 }
 
+impl Limits {
+    /// Those of the second dispatcher.
+    pub(crate) fn for_latest(self) -> Self {
+        Self {
+            parallel: self.parallel.div_ceil(4),
+            ..self
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -82,6 +95,9 @@ pub(crate) struct Dispatcher {
     client: Client,
     handlers: Arc<HashMap<String, Arc<dyn Handler>>>,
     limits: Limits,
+    queue: Queue,
+    /// What is taken in when transactions are split.
+    intake: Arc<Intake>,
     lanes: Lanes,
     /// Something was appended since the journal was last looked at.
     appended: bool,
@@ -115,6 +131,8 @@ impl Dispatcher {
             handlers: Arc::new(handlers),
             lanes: Lanes::for_workers(limits.parallel),
             limits,
+            queue: Queue::Each,
+            intake: Arc::default(),
             appended: true,
             left_on_disk: false,
             scanned_to: 0,
@@ -124,6 +142,18 @@ impl Dispatcher {
             flush_by: None,
             stuck: false,
         })
+    }
+
+    /// Takes in of the transactions what `intake` says. By default, all that is no ephemeral event.
+    pub(crate) fn with_intake(mut self, intake: Arc<Intake>) -> Self {
+        self.intake = intake;
+        self
+    }
+
+    /// Works off the entries of which the latest counts, and none of the others.
+    pub(crate) fn of_latest(mut self) -> Self {
+        self.queue = Queue::Latest;
+        self
     }
 
     /// Works until `stop` is cancelled, then lets the handlers at work finish.
@@ -148,7 +178,7 @@ impl Dispatcher {
                 biased;
                 () = stop.cancelled() => break,
                 // Before the outcomes: handlers that are always ready must not hide what is new.
-                () = self.journal.appended(), if filled.is_ok() => self.appended = true,
+                () = self.journal.appended(self.queue), if filled.is_ok() => self.appended = true,
                 Some(outcome) = self.workers.join_next() => self.joined(outcome).await,
                 () = sleep_until(wake) => {}
             }
@@ -200,8 +230,11 @@ impl Dispatcher {
     /// Returns whether there is more to be brought right away.
     async fn fill(&mut self) -> Result<bool, JournalError> {
         let mut unsplit = false;
-        if self.appended {
-            let split = self.journal.split(TRANSACTIONS_AT_ONCE).await?;
+        if self.appended && self.queue == Queue::Each {
+            let split = self
+                .journal
+                .split(TRANSACTIONS_AT_ONCE, &self.intake)
+                .await?;
             unsplit = split >= TRANSACTIONS_AT_ONCE as usize;
         }
         let now = now_ms();
@@ -216,7 +249,7 @@ impl Dispatcher {
             let read = self
                 .journal
                 .store()
-                .waiting_in_lane(&lane, after..=self.scanned_to, PER_LANE)
+                .waiting_in_lane(self.queue, &lane, after..=self.scanned_to, PER_LANE)
                 .await;
             match read {
                 Ok(entries) => self.lanes.refill(&lane, entries, now),
@@ -231,7 +264,7 @@ impl Dispatcher {
             let entries = self
                 .journal
                 .store()
-                .waiting(self.scanned_to, ENTRIES_AT_ONCE)
+                .waiting(self.queue, self.scanned_to, ENTRIES_AT_ONCE)
                 .await?;
             self.left_on_disk = entries.len() >= ENTRIES_AT_ONCE as usize;
             if let Some(last) = entries.last() {
@@ -306,10 +339,7 @@ impl Dispatcher {
     async fn settle(&mut self, outcome: Outcome) {
         let Outcome { entry, result } = outcome;
         let Err(error) = result else {
-            self.done.push(entry.id);
-            self.flush_by
-                .get_or_insert_with(|| Instant::now() + FLUSH_AFTER);
-            self.lanes.finished(&entry.lane);
+            self.finish(&entry);
             return;
         };
         let attempts = entry
@@ -343,8 +373,25 @@ impl Dispatcher {
                 }
                 self.lanes.failed(&entry.lane, entry.id, due_at);
             }
+            Verdict::Dead if entry.passes() => {
+                tracing::warn!(
+                    entry = entry.id,
+                    source = entry.source,
+                    attempts,
+                    error = error.class(),
+                    "ephemeral event given up"
+                );
+                self.finish(&entry);
+            }
             Verdict::Dead => self.bury(&entry, attempts, error.class()).await,
         }
+    }
+
+    fn finish(&mut self, entry: &Entry) {
+        self.done.push(entry.id);
+        self.flush_by
+            .get_or_insert_with(|| Instant::now() + FLUSH_AFTER);
+        self.lanes.finished(&entry.lane);
     }
 
     async fn bury(&mut self, entry: &Entry, attempts: u32, class: &str) {
@@ -373,7 +420,11 @@ impl Dispatcher {
             self.flush_by = None;
             return;
         }
-        match self.journal.store().complete(&self.done).await {
+        let written = match self.queue {
+            Queue::Each => self.journal.store().complete(&self.done).await,
+            Queue::Latest => self.journal.store().forget(&self.done).await,
+        };
+        match written {
             Ok(()) => {
                 self.done.clear();
                 self.flush_by = None;

@@ -8,11 +8,15 @@
 //! - **Once in.** An entry has a natural key: for Matrix the event id. A second append of the same
 //!   key does nothing, also after the entry is done, whatever the transaction id was.
 //! - **In order.** Entries of one lane keep the order in which they were appended.
+//! - **The latest counts** for what passes (typing, receipts, presence) and for the bookkeeping of
+//!   encryption: a newer entry takes the place of the one that waits, or joins it.
 //! - **Kept.** What can't be handled becomes a dead letter: counted, listed, and either retried or
 //!   skipped by a person. The payload of an entry that is done is erased; its key stays.
 
 mod entry;
 mod error;
+pub(crate) mod intake;
+mod latest;
 pub(crate) mod split;
 #[cfg(test)]
 mod tests;
@@ -21,20 +25,39 @@ use std::{path::Path, sync::Arc, time::SystemTime};
 
 use tokio::sync::Notify;
 
+pub(crate) use self::latest::{Latest, Queue};
 pub use self::{
     entry::{DeadLetter, Entry, NewEntry, Stats},
     error::JournalError,
 };
+use self::{intake::Intake, split::Split};
 use crate::store::sqlite::SqliteStore;
 
-/// The source of entries that a homeserver pushed.
+/// The source of the events that a homeserver pushed. What else it pushes has sources that begin
+/// with this name and a dot.
 pub const MATRIX: &str = "matrix";
+pub(crate) const TYPING: &str = "matrix.typing";
+pub(crate) const RECEIPT: &str = "matrix.receipt";
+pub(crate) const PRESENCE: &str = "matrix.presence";
+pub(crate) const TO_DEVICE: &str = "matrix.to_device";
+pub(crate) const DEVICE_LISTS: &str = "matrix.device_lists";
+pub(crate) const KEY_COUNTS: &str = "matrix.key_counts";
+
+/// Kept, also while nobody asks for them.
+const FOR_ENCRYPTION: [&str; 3] = [TO_DEVICE, DEVICE_LISTS, KEY_COUNTS];
 
 /// A handle on the journal; clones share it.
 #[derive(Clone, Debug)]
 pub struct Journal {
     store: SqliteStore,
-    appended: Arc<Notify>,
+    appended: Arc<Appended>,
+}
+
+/// Wakes who works the entries off.
+#[derive(Debug, Default)]
+struct Appended {
+    each: Notify,
+    latest: Notify,
 }
 
 impl Journal {
@@ -67,7 +90,7 @@ impl Journal {
         self.store
             .insert_transaction(txn_id, body, now_ms())
             .await?;
-        self.appended.notify_one();
+        self.appended.each.notify_one();
         Ok(())
     }
 
@@ -84,7 +107,7 @@ impl Journal {
         cursor: Option<(&str, &str)>,
     ) -> Result<u64, JournalError> {
         let new = self.store.insert_entries(entries, cursor, now_ms()).await?;
-        self.appended.notify_one();
+        self.appended.each.notify_one();
         Ok(new)
     }
 
@@ -127,7 +150,8 @@ impl Journal {
     /// When the database can't be written.
     pub async fn retry_dead_letter(&self, id: i64) -> Result<bool, JournalError> {
         let there = self.store.retry_dead_letter(id).await?;
-        self.appended.notify_one();
+        self.appended.each.notify_one();
+        self.appended.latest.notify_one();
         Ok(there)
     }
 
@@ -140,28 +164,53 @@ impl Journal {
         self.store.skip_dead_letter(id).await
     }
 
-    /// Waits until something was appended since the last call.
-    pub(crate) async fn appended(&self) {
-        self.appended.notified().await;
+    /// Waits until something was appended for this queue since the last call.
+    pub(crate) async fn appended(&self, queue: Queue) {
+        match queue {
+            Queue::Each => self.appended.each.notified().await,
+            Queue::Latest => self.appended.latest.notified().await,
+        }
     }
 
     /// Turns up to `limit` stored transactions into entries. Returns how many there were.
-    pub(crate) async fn split(&self, limit: u32) -> Result<usize, JournalError> {
+    pub(crate) async fn split(&self, limit: u32, intake: &Intake) -> Result<usize, JournalError> {
         let transactions = self.store.transactions(limit).await?;
         for transaction in &transactions {
-            let entries = split::entries(&transaction.body);
+            let split = split::split(&transaction.txn_id, &transaction.body, intake);
             let new = self
                 .store
-                .replace_transaction(transaction.id, &entries, transaction.received_at)
+                .replace_transaction(transaction.id, &split, transaction.received_at)
                 .await?;
+            let Split {
+                waiting,
+                kept,
+                latest,
+                unwanted,
+            } = &split;
+            if !latest.is_empty() {
+                self.appended.latest.notify_one();
+            }
             tracing::debug!(
                 txn_id = transaction.txn_id,
-                events = entries.len(),
+                entries = waiting.len() + kept.len(),
                 new,
+                latest = latest.len(),
+                unwanted,
                 "transaction is in the journal"
             );
         }
         Ok(transactions.len())
+    }
+
+    /// What was kept until a handler asks for it now waits for that handler. Before the dispatchers
+    /// start: they read on from where they are, and these are older.
+    pub(crate) async fn adopt(&self, intake: &Intake) -> Result<(), JournalError> {
+        for source in FOR_ENCRYPTION {
+            if intake.handles(source) {
+                self.store.release_kept(source).await?;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn store(&self) -> &SqliteStore {

@@ -12,7 +12,7 @@
 //! 4. **Handlers can be repeated.** An event may be handled again after a failure or a crash. What a
 //!    handler does through an [`Intent`] it does once: sends carry ids that are derived from the event.
 //! 5. **Nothing is dropped.** What can't be handled becomes a dead letter: kept, counted, listed,
-//!    to be retried or skipped.
+//!    to be retried or skipped. Only what passes (typing, receipts, presence) gives way to the newer.
 //! 6. **Secrets and people stay inside.** Tokens and message text are in no log, error or `Debug`.
 //!
 //! # A bot in ten lines
@@ -26,22 +26,29 @@
 
 mod appservice;
 mod client;
+mod device;
 mod dispatch;
+mod ephemeral;
 mod event;
 mod intent;
 mod journal;
 pub mod registration;
 mod server;
 mod store;
+pub mod thirdparty;
 
 #[doc(inline)]
 pub use registration::{Registration, RegistrationError};
 pub use ruma;
+#[doc(inline)]
+pub use thirdparty::ThirdParty;
 
 pub use self::{
     appservice::{AppService, AppServiceError, Builder, listen, shutdown_signal},
     client::{Client, Error},
+    device::{DeviceLists, KeyCounts, ToDevice},
     dispatch::{Delivery, HandlerError, HandlerResult, Retry, RetryPolicy},
+    ephemeral::{Presence, Receipt, Typing},
     event::Event,
     intent::{CreateRoom, CreatedRoom, Intent, Message, SOURCE_KEY, StateEvent},
     journal::{DeadLetter, Entry, Journal, JournalError, MATRIX, NewEntry, Stats},

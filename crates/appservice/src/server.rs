@@ -9,10 +9,11 @@ mod query;
 mod rooms;
 #[cfg(test)]
 mod tests;
+mod thirdparty;
 mod transactions;
 mod users;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -22,8 +23,9 @@ use axum::{
 };
 
 use self::error::MatrixError;
-pub(crate) use self::query::{AnyQuery, Query, by};
-use crate::{journal::Journal, registration::Registration};
+pub(crate) use self::query::{AnyQuery, DEADLINE, Query};
+use self::query::{by, within};
+use crate::{journal::Journal, registration::Registration, thirdparty::AnyThirdParty};
 
 /// The default limit of a body: a hundred events with their former contents fit in with room to
 /// spare. A smaller limit can block a homeserver's queue for ever.
@@ -34,18 +36,15 @@ pub(crate) struct State {
     pub(crate) journal: Journal,
     pub(crate) users: Option<Query>,
     pub(crate) rooms: Option<Query>,
+    pub(crate) third_party: Option<Arc<dyn AnyThirdParty>>,
+    /// How long the application may take to answer a query.
+    pub(crate) query_timeout: Duration,
 }
 
 /// The routes of the application service, ready to be served or to be called in a test.
 pub(crate) fn router(state: Arc<State>, max_body_bytes: usize) -> Router {
-    let known = Router::new()
-        .route(
-            "/_matrix/app/v1/transactions/{txn_id}",
-            put(transactions::put),
-        )
-        .route("/_matrix/app/v1/users/{user_id}", get(users::get))
-        .route("/_matrix/app/v1/rooms/{room_alias}", get(rooms::get))
-        .route("/_matrix/app/v1/ping", post(ping::post))
+    let known = current()
+        .merge(legacy())
         .route_layer(middleware::from_fn_with_state(state.clone(), auth::check))
         .layer(DefaultBodyLimit::max(max_body_bytes))
         .with_state(state);
@@ -53,6 +52,40 @@ pub(crate) fn router(state: Arc<State>, max_body_bytes: usize) -> Router {
         .merge(known)
         .method_not_allowed_fallback(error::wrong_method)
         .fallback(error::unknown_path)
+}
+
+fn current() -> Router<Arc<State>> {
+    pushes("/_matrix/app/v1")
+        .merge(lookups("/_matrix/app/v1"))
+        .route("/_matrix/app/v1/ping", post(ping::post))
+}
+
+/// The paths of homeservers of old.
+///
+/// [Specification](https://spec.matrix.org/v1.17/application-service-api/#legacy-routes)
+fn legacy() -> Router<Arc<State>> {
+    pushes("").merge(lookups("/_matrix/app/unstable"))
+}
+
+fn pushes(base: &str) -> Router<Arc<State>> {
+    Router::new()
+        .route(
+            &format!("{base}/transactions/{{txn_id}}"),
+            put(transactions::put),
+        )
+        .route(&format!("{base}/users/{{user_id}}"), get(users::get))
+        .route(&format!("{base}/rooms/{{room_alias}}"), get(rooms::get))
+}
+
+fn lookups(base: &str) -> Router<Arc<State>> {
+    use thirdparty::{location, locations, protocol, user, users};
+    let path = |rest: &str| format!("{base}/thirdparty/{rest}");
+    Router::new()
+        .route(&path("protocol/{protocol}"), get(protocol::get))
+        .route(&path("user/{protocol}"), get(users::get))
+        .route(&path("location/{protocol}"), get(locations::get))
+        .route(&path("user"), get(user::get))
+        .route(&path("location"), get(location::get))
 }
 
 type Answer = Result<axum::Json<serde_json::Value>, MatrixError>;

@@ -222,6 +222,11 @@ async fn only_the_right_token_opens() {
         (bearer(wrong), query(HS_TOKEN), forbidden),
         (bearer(HS_TOKEN), query(wrong), forbidden),
         (bearer(wrong), query(wrong), forbidden),
+        (
+            None,
+            format!("{}&access_token={wrong}", query(HS_TOKEN)),
+            forbidden,
+        ),
         (Some("Bearer".to_owned()), nothing(), forbidden),
         (Some("Bearer ".to_owned()), nothing(), forbidden),
         (Some(HS_TOKEN.to_owned()), nothing(), forbidden),
@@ -233,6 +238,11 @@ async fn only_the_right_token_opens() {
             ("POST", "/_matrix/app/v1/ping", "{}"),
             ("GET", "/_matrix/app/v1/users/@_ghost_1:hs.test", ""),
             ("GET", "/_matrix/app/v1/rooms/%23_portal_1:hs.test", ""),
+            ("GET", "/_matrix/app/v1/thirdparty/protocol/irc", ""),
+            ("GET", "/_matrix/app/unstable/thirdparty/user", ""),
+            ("PUT", "/transactions/1", r#"{"events":[]}"#),
+            ("GET", "/users/@_ghost_1:hs.test", ""),
+            ("GET", "/rooms/%23_portal_1:hs.test", ""),
         ] {
             let mut request = Request::builder()
                 .method(method)
@@ -257,7 +267,58 @@ async fn only_the_right_token_opens() {
         }
     }
     let stats = stored.stats().await.unwrap();
-    assert_eq!(stats.transactions, 4, "one for each that was let in");
+    assert_eq!(stats.transactions, 8, "two for each that was let in");
+}
+
+#[tokio::test]
+async fn of_two_headers_both_have_to_be_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let router = router(&folder).await;
+    for (first, second, status) in [
+        (HS_TOKEN, HS_TOKEN, StatusCode::OK),
+        (HS_TOKEN, "wrong", StatusCode::FORBIDDEN),
+        ("wrong", HS_TOKEN, StatusCode::FORBIDDEN),
+    ] {
+        let request = Request::builder()
+            .method("POST")
+            .uri("/_matrix/app/v1/ping")
+            .header("authorization", format!("Bearer {first}"))
+            .header("authorization", format!("Bearer {second}"));
+        let answer = call(&router, request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, status, "{first} {second}");
+    }
+}
+
+#[tokio::test]
+async fn the_paths_of_old_lead_to_the_same_endpoints() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = AppService::builder(
+        common::registration(),
+        server(),
+        "http://127.0.0.1:9".parse().unwrap(),
+        journal(&folder).await,
+    )
+    .on_user_query(|_, id| async move { Ok(id == "@_ghost_a/b:hs.test") })
+    .on_room_query(|_, alias| async move { Ok(alias == "#_portal_1:hs.test") })
+    .build()
+    .unwrap();
+    let router = service.router();
+    let get = |path: &'static str| call(&router, request("GET", path, ""));
+    for path in [
+        "/users/%40_ghost_a%2Fb%3Ahs.test",
+        "/rooms/%23_portal_1%3Ahs.test",
+    ] {
+        let answer = get(path).await;
+        assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({})));
+    }
+    let answer = get("/users/%40_ghost_2%3Ahs.test").await;
+    assert_eq!(answer.error(), (404, "M_NOT_FOUND".to_owned()));
+    let event = message("$1", "!a", "@a:b", "x");
+    let body = json!({"events": [event]}).to_string();
+    let answer = call(&router, request("PUT", "/transactions/1", body)).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let stats = service.journal().stats().await.unwrap();
+    assert_eq!(stats.transactions, 1);
 }
 
 #[tokio::test]
@@ -276,6 +337,15 @@ async fn unknown_paths_and_wrong_methods_are_told_apart() {
             "/_matrix/app/unstable/org.matrix.msc3983/keys/claim",
             404,
         ),
+        (
+            "POST",
+            "/_matrix/app/unstable/org.matrix.msc3984/keys/query",
+            404,
+        ),
+        ("GET", "/_matrix/app/unstable/users/@a:b", 404),
+        ("POST", "/ping", 404),
+        ("GET", "/transactions/1", 405),
+        ("PUT", "/_matrix/app/v1/thirdparty/user", 405),
         ("GET", "/_matrix/app/v1/transactions/1", 405),
         ("POST", "/_matrix/app/v1/transactions/1", 405),
         ("DELETE", "/_matrix/app/v1/users/@a:b", 405),
@@ -309,6 +379,11 @@ async fn a_body_that_is_no_transaction_is_refused_and_nothing_stored() {
         ("{}", "M_BAD_JSON"),
         ("[]", "M_BAD_JSON"),
         (r#"{"events":{}}"#, "M_BAD_JSON"),
+        ("[[]]", "M_BAD_JSON"),
+        (
+            "[[],null,null,null,null,null,null,null,null,null,null,null]",
+            "M_BAD_JSON",
+        ),
     ] {
         let answer = call(&router, request("PUT", path, body)).await;
         assert_eq!(answer.error(), (400, code.to_owned()), "{body}");
@@ -380,6 +455,7 @@ async fn an_event_that_can_not_be_read_costs_only_itself() {
     odd.truncate(odd.len() - 1);
     let body = format!(
         r#"{{"events":[{},null,17,"text",[],{{}},{{"event_id":"$x"}},{{"event_id":"$y","room_id":"!a"}},
+            ["$v","!a","@a:b","m",null,{{}}],{{"event_id":"$w\u0000","room_id":"!a"}},
             {{"event_id":"$z","room_id":"!a","sender":"nobody","type":"m"}},{odd},"deep":{deep}}},{}]}}"#,
         message("$1", "!a", "@a:b", "first"),
         message("$2", "!a", "@a:b", "second"),
@@ -392,7 +468,7 @@ async fn an_event_that_can_not_be_read_costs_only_itself() {
     service.idle().await;
     let stats = service.stop().await.stats().await.unwrap();
     assert_eq!(*seen.lock().unwrap(), ["$1", "$deep", "$2"]);
-    assert_eq!((stats.done, stats.dead), (3, 8));
+    assert_eq!((stats.done, stats.dead), (3, 10));
 }
 
 fn assert_well_formed(answer: &Answer) {
@@ -411,11 +487,77 @@ fn any_path() -> impl Strategy<Value = String> {
     prop_oneof![
         "/[!-~]{0,40}",
         "/_matrix/app/v1/(transactions|users|rooms|ping)(/([!-~]|%[0-9A-F]{2}){0,20}){0,3}",
+        "/(transactions|users|rooms)(/([!-~]|%[0-9A-F]{2}){0,20}){0,3}",
+        "/_matrix/app/(v1|unstable)/thirdparty/(user|location|protocol)(/[!-~]{0,9})?(\\?([!-~]|%[0-9A-F]{2}){0,30})?",
+        "/_matrix/app/v1/thirdparty/(user\\?userid=@|location\\?alias=%23)[a-z]{0,3}:?[!-~]{0,5}",
         "/_matrix/app/v1/(transactions|users|rooms)/\\PC{0,20}".prop_map(|path| {
             percent_encoding::utf8_percent_encode(&path, percent_encoding::CONTROLS).to_string()
         }),
         "(/_matrix|/app|/v1|/transactions|/%2e%2e|/\\.\\.|//){0,6}",
     ]
+}
+
+/// What transactions have besides events, and what is in it.
+const KEYS: [&str; 14] = [
+    "type",
+    "sender",
+    "user_ids",
+    "m.read",
+    "@a:b",
+    "to_user_id",
+    "to_device_id",
+    "org.matrix.msgid",
+    "ephemeral",
+    "de.sorunome.msc2409.ephemeral",
+    "de.sorunome.msc2409.to_device",
+    "org.matrix.msc3202.device_lists",
+    "org.matrix.msc3202.device_one_time_keys_count",
+    "org.matrix.msc3202.device_unused_fallback_key_types",
+];
+
+/// Something like an ephemeral event or a message to a device.
+fn nearly_ephemeral() -> impl Strategy<Value = Value> {
+    let kind = "m\\.(typing|receipt|presence|room_key)";
+    (kind, any_json(), any_json(), any_json(), 0..5).prop_map(|(kind, a, b, c, shape)| {
+        let content = match shape {
+            0 => a.clone(),
+            1 => json!({"user_ids": a, "presence": b, "org.matrix.msgid": c}),
+            2 => json!({"$1": {"m.read": {"@a:b": a, "@c:d": {"ts": b}}, "m.x": b}, "$2": c}),
+            3 => json!({"user_ids": ["@a:b"], "presence": "online", "status_msg": a}),
+            _ => json!({"$1": {"m.read": {"@a:b": {"ts": 1, "thread_id": a}}}}),
+        };
+        let mut event = json!({"type": kind, "room_id": "!a", "sender": "@a:b",
+            "to_user_id": "@_ghost_1:hs.test", "to_device_id": "D", "content": content});
+        if shape == 1 {
+            event["room_id"] = b;
+            event["to_device_id"] = c;
+        }
+        event
+    })
+}
+
+/// A transaction with events that are none, and more.
+fn any_transaction() -> impl Strategy<Value = Value> {
+    let events = prop::collection::vec(any_json(), 0..4);
+    let passing = prop_oneof![
+        prop::collection::vec(nearly_ephemeral(), 0..4).prop_map(Value::from),
+        any_json(),
+    ];
+    let key = prop::sample::select(&KEYS[8..]);
+    let more = prop::collection::vec((key, prop_oneof![passing.clone(), any_json()]), 0..4);
+    let devices = (any_json(), any_json())
+        .prop_map(|(a, b)| json!({"@a:b": {"D": a, "E": {"signed_curve25519": 7}}, "@c:d": b}));
+    (events, passing, more, devices).prop_map(|(events, passing, more, devices)| {
+        let mut body = json!({
+            "events": events, "ephemeral": passing, "to_device": passing,
+            "device_lists": {"changed": passing, "left": ["@a:b"]},
+            "device_one_time_keys_count": devices, "device_unused_fallback_key_types": passing,
+        });
+        for (key, value) in more {
+            body[key] = value;
+        }
+        body
+    })
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -425,7 +567,8 @@ fn any_json() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         "\\PC{0,10}".prop_map(Value::from),
-        "\\$[a-z]{0,3}".prop_map(Value::from),
+        "[$!@#][a-z]{0,3}(:b)?".prop_map(Value::from),
+        "m\\.(read|typing|receipt|presence|room\\.message)".prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 40, 6, |inner| {
         let key = prop_oneof![
@@ -433,6 +576,7 @@ fn any_json() -> impl Strategy<Value = Value> {
             Just("event_id".to_owned()),
             Just("room_id".to_owned()),
             Just("content".to_owned()),
+            prop::sample::select(&KEYS[..]).prop_map(ToOwned::to_owned),
             "\\PC{0,5}",
         ];
         prop_oneof![
@@ -464,7 +608,23 @@ fn whatever_comes_is_answered_in_json_and_nothing_panics() {
         .build()
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let service = runtime.block_on(async { Running::start(plain(journal(&folder).await)).await });
+    let service = runtime.block_on(async {
+        let service = AppService::builder(
+            common::registration(),
+            server(),
+            "http://127.0.0.1:9".parse().unwrap(),
+            journal(&folder).await,
+        )
+        .on_typing(|_, _| async { Ok(()) })
+        .on_receipt(|_, _| async { Ok(()) })
+        .on_presence(|_, _| async { Ok(()) })
+        .on_to_device(|_, _| async { Ok(()) })
+        .on_device_lists(|_, _| async { Ok(()) })
+        .on_key_counts(|_, _| async { Ok(()) })
+        .build()
+        .unwrap();
+        Running::start(service).await
+    });
     let method = prop_oneof!["GET|PUT|POST|DELETE|PATCH|OPTIONS|TRACE|[A-Z]{1,8}"];
     proptest!(ProptestConfig::with_cases(400), |(
         method in method,
@@ -490,8 +650,31 @@ fn whatever_comes_is_answered_in_json_and_nothing_panics() {
         let answer = runtime.block_on(push(&service.router, "1", &events));
         prop_assert_eq!(answer.status, StatusCode::OK);
     });
+    proptest!(ProptestConfig::with_cases(400), |(body in any_transaction())| {
+        let body = body.to_string();
+        let put = request("PUT", "/_matrix/app/v1/transactions/1", body);
+        let answer = runtime.block_on(call(&service.router, put));
+        prop_assert_eq!(answer.status, StatusCode::OK);
+    });
     runtime.block_on(async {
         service.idle().await;
+        // Something of each kind was read all the same, and what was not is a dead letter.
+        let dead = service.journal.dead_letters(0, 10_000).await.unwrap();
+        for class in [
+            "to-device message without sender",
+            "device lists that",
+            "key counts that",
+        ] {
+            assert!(
+                dead.iter().any(|letter| letter.error.starts_with(class)),
+                "{class}"
+            );
+        }
+        let odd: Vec<_> = dead
+            .iter()
+            .filter(|letter| letter.error.contains("entry that"))
+            .collect();
+        assert!(odd.is_empty(), "what was taken in can be read: {odd:?}");
         service.stop().await;
     });
 }

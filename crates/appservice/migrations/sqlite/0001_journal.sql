@@ -13,10 +13,11 @@ CREATE TABLE inbox (
 -- The entries, worked off by lane, oldest first.
 CREATE TABLE entry (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
-    source      TEXT    NOT NULL,               -- 'matrix', or a name of the application's choice
+    source      TEXT    NOT NULL,               -- 'matrix', 'matrix.…', or a name of the application's choice
     key         TEXT,                           -- natural key; a second append of it does nothing
     lane        TEXT    NOT NULL,               -- entries of one lane are worked in order
-    state       INTEGER NOT NULL DEFAULT 0,     -- 0 waiting, 1 done, 2 dead letter, 3 skipped
+    slot        TEXT,                           -- only the latest of a slot counts; it is deleted when done
+    state       INTEGER NOT NULL DEFAULT 0,     -- 0 waiting, 1 done, 2 dead letter, 3 skipped, 4 kept till asked for
     attempts    INTEGER NOT NULL DEFAULT 0,     -- failed attempts that count
     received_at INTEGER NOT NULL,               -- Unix time, ms
     due_at      INTEGER NOT NULL DEFAULT 0,     -- Unix time, ms: not to be tried before
@@ -24,9 +25,12 @@ CREATE TABLE entry (
     payload     BLOB                            -- erased when done
 ) STRICT;
 CREATE UNIQUE INDEX entry_key     ON entry (source, key) WHERE key IS NOT NULL;
-CREATE INDEX        entry_waiting ON entry (id)       WHERE state = 0;
-CREATE INDEX        entry_lane    ON entry (lane, id) WHERE state = 0;
-CREATE INDEX        entry_dead    ON entry (id)       WHERE state = 2;
+CREATE UNIQUE INDEX entry_slot    ON entry (slot)       WHERE slot IS NOT NULL;
+CREATE INDEX        entry_waiting ON entry (id)         WHERE state = 0 AND slot IS NULL;
+CREATE INDEX        entry_latest  ON entry (id)         WHERE state = 0 AND slot IS NOT NULL;
+CREATE INDEX        entry_lane    ON entry (lane, id)   WHERE state = 0;
+CREATE INDEX        entry_kept    ON entry (source, id) WHERE state = 4;
+CREATE INDEX        entry_dead    ON entry (id)         WHERE state = 2;
 
 -- How far a reader of another system has come. A cursor moves in the commit that appends what it read.
 CREATE TABLE cursor (

@@ -89,6 +89,12 @@ impl Lanes {
             }
             return;
         }
+        if entry.slot.is_some() {
+            // What is newer has taken its place in the journal, too.
+            let before = lane.queue.len();
+            lane.queue.retain(|older| older.slot != entry.slot);
+            self.queued -= before - lane.queue.len();
+        }
         lane.queue.push_back(entry);
         self.queued += 1;
         if lane.phase == Phase::Empty {
@@ -229,6 +235,7 @@ mod tests {
             received_at: 0,
             due_at: 0,
             begun: false,
+            slot: None,
             payload: Arc::new([]),
         }
     }

@@ -2,10 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
+use super::{PRESENCE, RECEIPT, TYPING};
+
 /// An entry to be appended.
 #[derive(Clone)]
 pub struct NewEntry {
-    /// Who made it: a name of the application's choice, such as `"fhir"`; never `"matrix"`.
+    /// Who made it: a name of the application's choice, such as `"fhir"`; none that begins with
+    /// `"matrix"`.
     pub source: &'static str,
     /// Its natural key within the source, such as `"Communication/7/2"`. A second append of the
     /// same key does nothing. `None`: never the same as any other.
@@ -67,8 +70,18 @@ pub struct Entry {
     pub(crate) due_at: i64,
     /// Whether a handler is known to have begun with it, also before it was a dead letter.
     pub(crate) begun: bool,
+    /// Its place, where only the latest counts.
+    pub(crate) slot: Option<Arc<str>>,
     /// What was stored.
     pub payload: Arc<[u8]>,
+}
+
+impl Entry {
+    /// Whether it passes: not worth a dead letter, since it is out of date before a person has looked
+    /// at it.
+    pub(crate) fn passes(&self) -> bool {
+        [TYPING, RECEIPT, PRESENCE].contains(&self.source.as_str())
+    }
 }
 
 impl fmt::Debug for Entry {
@@ -113,6 +126,8 @@ pub struct Stats {
     pub oldest_waiting: Option<i64>,
     /// Dead letters.
     pub dead: u64,
-    /// Entries that are done or skipped.
+    /// Entries that are done or skipped. Of those of which only the latest counts none is left.
     pub done: u64,
+    /// Messages to devices, and other things that encryption needs, that no handler asks for yet.
+    pub kept: u64,
 }

@@ -1,6 +1,6 @@
 //! Appending: all or nothing, and once.
 
-use super::{Journal, JournalError, NewEntry};
+use super::{Journal, JournalError, NewEntry, intake::Intake};
 
 async fn journal(folder: &tempfile::TempDir) -> Journal {
     Journal::open(folder.path().join("journal.db"))
@@ -70,11 +70,11 @@ async fn a_transaction_that_can_not_be_split_waits_whole() {
         .await
         .unwrap();
     journal.store().set_unwritable(true).await;
-    assert!(journal.split(16).await.is_err());
+    assert!(journal.split(16, &Intake::default()).await.is_err());
     let stats = journal.stats().await.unwrap();
     assert_eq!((stats.transactions, stats.waiting), (1, 0));
     journal.store().set_unwritable(false).await;
-    assert_eq!(journal.split(16).await.unwrap(), 1);
+    assert_eq!(journal.split(16, &Intake::default()).await.unwrap(), 1);
     let stats = journal.stats().await.unwrap();
     assert_eq!((stats.transactions, stats.waiting), (0, 2));
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     http::header::AUTHORIZATION,
     middleware::Next,
     response::{IntoResponse, Response},
@@ -23,7 +23,7 @@ pub(super) async fn check(
         Ok(()) => next.run(request).await,
         Err(error) => {
             tracing::warn!(
-                path = request.uri().path().split('/').take(5).collect::<Vec<_>>().join("/"),
+                path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str),
                 reason = ?error,
                 "request refused: does the homeserver's registration file have our hs_token?"
             );
@@ -32,22 +32,25 @@ pub(super) async fn check(
     }
 }
 
-/// One token is enough; where there are two, both have to be right.
+/// One token is enough; where there are more, all have to be right.
 fn authorize(hs_token: &Token, request: &Request) -> Result<(), MatrixError> {
-    let header = request
+    let query = request.uri().query().unwrap_or_default();
+    let in_query = url::form_urlencoded::parse(query.as_bytes())
+        .filter(|(key, _)| key == "access_token")
+        .map(|(_, value)| value.into_owned());
+    let mut tokens = request
         .headers()
-        .get(AUTHORIZATION)
-        .map(|value| value.to_str().ok().and_then(bearer).unwrap_or_default());
-    let query = query_token(request.uri().query().unwrap_or_default());
-    if header.is_none() && query.is_none() {
+        .get_all(AUTHORIZATION)
+        .iter()
+        .map(|value| value.to_str().ok().and_then(bearer).unwrap_or_default())
+        .map(ToOwned::to_owned)
+        .chain(in_query)
+        .peekable();
+    if tokens.peek().is_none() {
         return Err(MatrixError::MissingToken);
     }
-    let right = [header.map(ToOwned::to_owned), query]
-        .into_iter()
-        .flatten()
-        .map(|token| hs_token.matches(&token))
-        .fold(true, |all, one| all & one);
-    if right {
+    // All are compared, whichever is wrong.
+    if tokens.fold(true, |right, token| right & hs_token.matches(&token)) {
         Ok(())
     } else {
         Err(MatrixError::WrongToken)
@@ -57,10 +60,4 @@ fn authorize(hs_token: &Token, request: &Request) -> Result<(), MatrixError> {
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-fn query_token(query: &str) -> Option<String> {
-    url::form_urlencoded::parse(query.as_bytes())
-        .find(|(key, _)| key == "access_token")
-        .map(|(_, value)| value.into_owned())
 }

@@ -19,6 +19,7 @@ pub(crate) enum MatrixError {
     NoEvents,
     TooLarge,
     BodyUnread,
+    BodyLate,
     NotStored,
     QueryFailed,
     UnknownPath,
@@ -67,6 +68,11 @@ impl MatrixError {
                 StatusCode::BAD_REQUEST,
                 "M_UNKNOWN",
                 "The body ended before it was complete",
+            ),
+            Self::BodyLate => (
+                StatusCode::REQUEST_TIMEOUT,
+                "M_UNKNOWN",
+                "The body did not come in time",
             ),
             Self::NotStored => (
                 StatusCode::SERVICE_UNAVAILABLE,

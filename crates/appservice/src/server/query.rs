@@ -2,11 +2,13 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use tokio_util::task::AbortOnDropHandle;
+
 use super::{Answer, MatrixError, ok};
 use crate::{dispatch::HandlerError, intent::Intent};
 
 /// How long the application may take. The homeserver delivers nothing while it waits.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 type Future_ = Pin<Box<dyn Future<Output = Result<bool, HandlerError>> + Send>>;
 
@@ -32,17 +34,29 @@ pub(crate) struct Query {
 }
 
 /// Asks the application; without an answerer, the answer is no.
-pub(crate) async fn by(query: Option<&Query>, id: String) -> Answer {
+pub(crate) async fn by(query: Option<&Query>, id: String, deadline: Duration) -> Answer {
     let Some(query) = query else {
         return Err(MatrixError::NotFound);
     };
     let handler = query.handler.clone();
     let bot = (query.bot)(&id);
+    if within(deadline, async move { handler.ask(bot, id).await }).await? {
+        ok()
+    } else {
+        Err(MatrixError::NotFound)
+    }
+}
+
+/// What the application answers before the deadline. Its code ends there, and also when the
+/// homeserver no longer waits.
+pub(crate) async fn within<T: Send + 'static>(
+    deadline: Duration,
+    answer: impl Future<Output = Result<T, HandlerError>> + Send + 'static,
+) -> Result<T, MatrixError> {
     // In a task of its own, so that a panic ends there.
-    let mut task = tokio::spawn(async move { handler.ask(bot, id).await });
-    match tokio::time::timeout(DEADLINE, &mut task).await {
-        Ok(Ok(Ok(true))) => ok(),
-        Ok(Ok(Ok(false))) => Err(MatrixError::NotFound),
+    let task = AbortOnDropHandle::new(tokio::spawn(answer));
+    match tokio::time::timeout(deadline, task).await {
+        Ok(Ok(Ok(answer))) => Ok(answer),
         Ok(Ok(Err(error))) => {
             tracing::warn!(error = error.class(), "a query could not be answered");
             Err(MatrixError::QueryFailed)
@@ -52,7 +66,6 @@ pub(crate) async fn by(query: Option<&Query>, id: String) -> Answer {
             Err(MatrixError::QueryFailed)
         }
         Err(_) => {
-            task.abort();
             tracing::warn!("a query was not answered in time");
             Err(MatrixError::QueryFailed)
         }

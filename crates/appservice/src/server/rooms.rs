@@ -14,5 +14,5 @@ pub(super) async fn get(
     room_alias: Result<Path<String>, PathRejection>,
 ) -> Answer {
     let Path(room_alias) = room_alias?;
-    by(state.rooms.as_ref(), room_alias).await
+    by(state.rooms.as_ref(), room_alias, state.query_timeout).await
 }

@@ -68,6 +68,12 @@ async fn what_can_not_be_stored_is_not_acknowledged() {
     // The homeserver tries again, and nothing is missing.
     assert_eq!(put(&router, 2).await.0, StatusCode::OK);
     assert_eq!(stored().await, 2);
-    assert_eq!(journal.split(16).await.unwrap(), 2);
+    assert_eq!(
+        journal
+            .split(16, &crate::journal::intake::Intake::default())
+            .await
+            .unwrap(),
+        2
+    );
     assert_eq!(journal.stats().await.unwrap().waiting, 2);
 }

@@ -2,14 +2,11 @@
 //!
 //! [Specification](https://spec.matrix.org/v1.17/application-service-api/#put_matrixappv1transactionstxnid)
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Bytes,
-    extract::{
-        Path, State,
-        rejection::{BytesRejection, PathRejection},
-    },
+    extract::{FromRequest, Path, Request, State, rejection::PathRejection},
     http::StatusCode,
     response::IntoResponse,
 };
@@ -17,13 +14,19 @@ use axum::{
 use super::{Answer, MatrixError, ok};
 use crate::journal::split::{self, BadBody};
 
+/// How long a body may take to come in. The homeserver gives up after as long.
+const BODY_DEADLINE: Duration = Duration::from_mins(1);
+
 /// Stores the transaction, then answers. What is in it is looked at behind the answer.
 pub(super) async fn put(
     State(state): State<Arc<super::State>>,
     txn_id: Result<Path<String>, PathRejection>,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> Answer {
     let Path(txn_id) = txn_id?;
+    let body = tokio::time::timeout(BODY_DEADLINE, Bytes::from_request(request, &()))
+        .await
+        .map_err(|_| MatrixError::BodyLate)?;
     let body = body.map_err(|rejection| {
         if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
             tracing::error!("a transaction is larger than the body limit: the homeserver's queue is blocked until the limit is raised");

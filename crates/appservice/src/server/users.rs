@@ -14,5 +14,5 @@ pub(super) async fn get(
     user_id: Result<Path<String>, PathRejection>,
 ) -> Answer {
     let Path(user_id) = user_id?;
-    by(state.users.as_ref(), user_id).await
+    by(state.users.as_ref(), user_id, state.query_timeout).await
 }

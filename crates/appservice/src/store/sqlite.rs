@@ -17,12 +17,15 @@ use sqlx::{
     },
 };
 
-use crate::journal::{DeadLetter, Entry, JournalError, NewEntry, Stats};
+use crate::journal::{
+    DeadLetter, Entry, JournalError, Latest, NewEntry, Queue, Stats, split::Split,
+};
 
 const WAITING: i64 = 0;
 const DONE: i64 = 1;
 const DEAD: i64 = 2;
 const SKIPPED: i64 = 3;
+const KEPT: i64 = 4;
 
 /// A stored transaction that has not been split into entries yet.
 pub(crate) struct Transaction {
@@ -114,11 +117,15 @@ impl SqliteStore {
     pub(crate) async fn replace_transaction(
         &self,
         id: i64,
-        entries: &[NewEntry],
+        split: &Split,
         received_at: i64,
     ) -> Result<u64, JournalError> {
         let mut commit = self.writer.begin().await?;
-        let new = insert(&mut commit, entries, received_at).await?;
+        let mut new = insert(&mut commit, &split.waiting, WAITING, received_at).await?;
+        new += insert(&mut commit, &split.kept, KEPT, received_at).await?;
+        for latest in &split.latest {
+            put_latest(&mut commit, latest, received_at).await?;
+        }
         sqlx::query("DELETE FROM inbox WHERE id = ?")
             .bind(id)
             .execute(&mut *commit)
@@ -134,7 +141,7 @@ impl SqliteStore {
         now: i64,
     ) -> Result<u64, JournalError> {
         let mut commit = self.writer.begin().await?;
-        let new = insert(&mut commit, entries, now).await?;
+        let new = insert(&mut commit, entries, WAITING, now).await?;
         if let Some((name, value)) = cursor {
             sqlx::query(
                 "INSERT INTO cursor (name, value, moved_at) VALUES (?, ?, ?)
@@ -166,37 +173,65 @@ impl SqliteStore {
             .await?)
     }
 
-    /// Waiting entries of all lanes above an id, oldest first.
-    pub(crate) async fn waiting(&self, after: i64, limit: u32) -> Result<Vec<Entry>, JournalError> {
-        let rows = sqlx::query(
-            "SELECT id, source, key, lane, attempts, received_at, due_at, payload,
-                    error IS NOT NULL
-             FROM entry
-             WHERE state = 0 AND id > ? ORDER BY id LIMIT ?",
-        )
-        .bind(after)
-        .bind(limit)
-        .fetch_all(&self.readers)
-        .await?;
+    /// Entries of a source that were kept wait from now on.
+    pub(crate) async fn release_kept(&self, source: &str) -> Result<(), JournalError> {
+        sqlx::query("UPDATE entry SET state = ? WHERE state = 4 AND source = ?")
+            .bind(WAITING)
+            .bind(source)
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// Waiting entries of all lanes of a queue above an id, oldest first.
+    pub(crate) async fn waiting(
+        &self,
+        queue: Queue,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<Entry>, JournalError> {
+        // Two texts, because each has an index of its own.
+        let sql = match queue {
+            Queue::Each => {
+                "SELECT id, source, key, lane, attempts, received_at, due_at, payload,
+                        error IS NOT NULL, slot
+                 FROM entry
+                 WHERE state = 0 AND slot IS NULL AND id > ? ORDER BY id LIMIT ?"
+            }
+            Queue::Latest => {
+                "SELECT id, source, key, lane, attempts, received_at, due_at, payload,
+                        error IS NOT NULL, slot
+                 FROM entry
+                 WHERE state = 0 AND slot IS NOT NULL AND id > ? ORDER BY id LIMIT ?"
+            }
+        };
+        let rows = sqlx::query(sql)
+            .bind(after)
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await?;
         rows.iter().map(entry).collect()
     }
 
     /// Waiting entries of one lane, oldest first: those above the range's start and up to its end.
     pub(crate) async fn waiting_in_lane(
         &self,
+        queue: Queue,
         lane: &str,
         ids: RangeInclusive<i64>,
         limit: usize,
     ) -> Result<Vec<Entry>, JournalError> {
         let rows = sqlx::query(
             "SELECT id, source, key, lane, attempts, received_at, due_at, payload,
-                    error IS NOT NULL
+                    error IS NOT NULL, slot
              FROM entry
-             WHERE state = 0 AND lane = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?",
+             WHERE state = 0 AND lane = ? AND id > ? AND id <= ? AND (slot IS NOT NULL) = ?
+             ORDER BY id LIMIT ?",
         )
         .bind(lane)
         .bind(ids.start())
         .bind(ids.end())
+        .bind(queue == Queue::Latest)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&self.readers)
         .await?;
@@ -214,6 +249,16 @@ impl SqliteStore {
         .bind(ids)
         .execute(&self.writer)
         .await?;
+        Ok(())
+    }
+
+    /// Deletes entries that are done and have no key that would have to be remembered.
+    pub(crate) async fn forget(&self, ids: &[i64]) -> Result<(), JournalError> {
+        let ids = serde_json::Value::from(ids).to_string();
+        sqlx::query("DELETE FROM entry WHERE state = 0 AND id IN (SELECT value FROM json_each(?))")
+            .bind(ids)
+            .execute(&self.writer)
+            .await?;
         Ok(())
     }
 
@@ -285,7 +330,7 @@ impl SqliteStore {
         let mut commit = self.writer.begin().await?;
         let Some(row) = sqlx::query(
             "DELETE FROM entry WHERE id = ? AND state = 2
-             RETURNING source, COALESCE(key, 'entry:' || id), lane, received_at, payload, error",
+             RETURNING source, COALESCE(key, 'entry:' || id), lane, received_at, payload, error, slot",
         )
         .bind(id)
         .fetch_optional(&mut *commit)
@@ -294,8 +339,8 @@ impl SqliteStore {
             return Ok(false);
         };
         sqlx::query(
-            "INSERT INTO entry (source, key, lane, state, received_at, payload, error)
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO entry (source, key, lane, state, received_at, payload, error, slot)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(row.try_get::<String, _>(0)?)
         .bind(row.try_get::<String, _>(1)?)
@@ -304,6 +349,7 @@ impl SqliteStore {
         .bind(row.try_get::<i64, _>(3)?)
         .bind(row.try_get::<Option<Vec<u8>>, _>(4)?)
         .bind(row.try_get::<Option<String>, _>(5)?)
+        .bind(row.try_get::<Option<String>, _>(6)?)
         .execute(&mut *commit)
         .await?;
         commit.commit().await?;
@@ -311,12 +357,13 @@ impl SqliteStore {
     }
 
     pub(crate) async fn skip_dead_letter(&self, id: i64) -> Result<bool, JournalError> {
-        let done =
-            sqlx::query("UPDATE entry SET state = ?, payload = NULL WHERE id = ? AND state = 2")
-                .bind(SKIPPED)
-                .bind(id)
-                .execute(&self.writer)
-                .await?;
+        let sql =
+            "UPDATE entry SET state = ?, payload = NULL, slot = NULL WHERE id = ? AND state = 2";
+        let done = sqlx::query(sql)
+            .bind(SKIPPED)
+            .bind(id)
+            .execute(&self.writer)
+            .await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -326,7 +373,8 @@ impl SqliteStore {
                     COUNT(*) FILTER (WHERE state = 0),
                     MIN(received_at) FILTER (WHERE state = 0),
                     COUNT(*) FILTER (WHERE state = 2),
-                    COUNT(*) FILTER (WHERE state IN (1, 3))
+                    COUNT(*) FILTER (WHERE state IN (1, 3)),
+                    COUNT(*) FILTER (WHERE state = 4)
              FROM entry",
         )
         .fetch_one(&self.readers)
@@ -340,6 +388,7 @@ impl SqliteStore {
             oldest_waiting: row.try_get(2)?,
             dead: count(3)?,
             done: count(4)?,
+            kept: count(5)?,
         })
     }
 }
@@ -403,11 +452,12 @@ fn claim(path: &Path) -> Result<File, JournalError> {
 async fn insert(
     commit: &mut sqlx::SqliteTransaction<'_>,
     entries: &[NewEntry],
+    state: i64,
     received_at: i64,
 ) -> Result<u64, JournalError> {
     let mut new = 0;
     for entry in entries {
-        let state = if entry.dead.is_some() { DEAD } else { WAITING };
+        let state = if entry.dead.is_some() { DEAD } else { state };
         new += sqlx::query(
             "INSERT INTO entry (source, key, lane, state, received_at, error, payload)
              VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -427,6 +477,36 @@ async fn insert(
     Ok(new)
 }
 
+/// Puts an entry into its slot and takes out what was there, in whatever state.
+async fn put_latest(
+    commit: &mut sqlx::SqliteTransaction<'_>,
+    latest: &Latest,
+    received_at: i64,
+) -> Result<(), JournalError> {
+    let older: Option<Option<Vec<u8>>> =
+        sqlx::query_scalar("DELETE FROM entry WHERE slot = ? RETURNING payload")
+            .bind(latest.slot.as_str())
+            .fetch_optional(&mut **commit)
+            .await?;
+    let merged = match (latest.merge, older.flatten()) {
+        (Some(merge), Some(older)) => Some(merge(&older, &latest.payload)),
+        _ => None,
+    };
+    sqlx::query(
+        "INSERT INTO entry (source, lane, slot, state, received_at, payload)
+         VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .bind(latest.source)
+    .bind(latest.lane.as_str())
+    .bind(latest.slot.as_str())
+    .bind(if latest.kept { KEPT } else { WAITING })
+    .bind(received_at)
+    .bind(merged.as_deref().unwrap_or(&latest.payload))
+    .execute(&mut **commit)
+    .await?;
+    Ok(())
+}
+
 fn entry(row: &SqliteRow) -> Result<Entry, JournalError> {
     Ok(Entry {
         id: row.try_get(0)?,
@@ -437,6 +517,7 @@ fn entry(row: &SqliteRow) -> Result<Entry, JournalError> {
         received_at: row.try_get(5)?,
         due_at: row.try_get(6)?,
         begun: row.try_get(8)?,
+        slot: row.try_get::<Option<String>, _>(9)?.map(Into::into),
         payload: row
             .try_get::<Option<Vec<u8>>, _>(7)?
             .unwrap_or_default()

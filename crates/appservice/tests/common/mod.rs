@@ -156,6 +156,13 @@ impl Running {
         self.journal
     }
 
+    /// Waits until all that was pushed has been looked through.
+    pub async fn split(&self) {
+        while self.journal.stats().await.unwrap().transactions > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Waits until nothing is left to be done.
     pub async fn idle(&self) {
         let idle = async {

@@ -97,6 +97,7 @@ impl World {
             received_at: 0,
             due_at: if due_in > 0 { self.now + due_in } else { 0 },
             begun: false,
+            slot: None,
             payload: Arc::new([]),
         };
         self.next_id += 1;
