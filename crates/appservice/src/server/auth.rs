@@ -12,14 +12,14 @@ use axum::{
 };
 
 use super::MatrixError;
-use crate::registration::Token;
+use crate::registration::Registration;
 
 pub(super) async fn check(
     State(state): State<Arc<super::State>>,
     request: Request,
     next: Next,
 ) -> Response {
-    match authorize(&state.registration.hs_token, &request) {
+    match authorize(&state.registration, &request) {
         Ok(()) => next.run(request).await,
         Err(error) => {
             tracing::warn!(
@@ -33,7 +33,7 @@ pub(super) async fn check(
 }
 
 /// One token is enough; where there are two, both have to be right.
-fn authorize(hs_token: &Token, request: &Request) -> Result<(), MatrixError> {
+fn authorize(registration: &Registration, request: &Request) -> Result<(), MatrixError> {
     let header = request
         .headers()
         .get(AUTHORIZATION)
@@ -45,7 +45,7 @@ fn authorize(hs_token: &Token, request: &Request) -> Result<(), MatrixError> {
     let right = [header.map(ToOwned::to_owned), query]
         .into_iter()
         .flatten()
-        .map(|token| hs_token.matches(&token))
+        .map(|token| registration.accepts(&token))
         .fold(true, |all, one| all & one);
     if right {
         Ok(())
