@@ -5,18 +5,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A registration that can't be used. The text names file, line and field, and never holds a token.
+/// A registration that can't be used, read or written.
+///
+/// The text names file, line and field, says what is expected there, and never holds a token.
 #[derive(Debug, thiserror::Error)]
-#[error("{}{what}", place(.file.as_deref(), *.line))]
+#[error("{}{}{what}", place(.file.as_deref(), *.line), named(.field.as_deref()))]
 pub struct RegistrationError {
     file: Option<PathBuf>,
     line: Option<usize>,
+    field: Option<String>,
     what: String,
     #[source]
     source: Option<io::Error>,
 }
 
-fn place(file: Option<&Path>, line: Option<usize>) -> String {
+/// `file:line: `, as compilers write it, so that editors can jump there.
+pub(super) fn place(file: Option<&Path>, line: Option<usize>) -> String {
     match (file, line) {
         (Some(file), Some(line)) => format!("{}:{line}: ", file.display()),
         (Some(file), None) => format!("{}: ", file.display()),
@@ -25,23 +29,36 @@ fn place(file: Option<&Path>, line: Option<usize>) -> String {
     }
 }
 
+fn named(field: Option<&str>) -> String {
+    field.map(|field| format!("`{field}` ")).unwrap_or_default()
+}
+
 impl RegistrationError {
-    pub(super) fn new(line: Option<usize>, what: impl Into<String>) -> Self {
+    pub(super) fn new(what: impl Into<String>) -> Self {
         Self {
             file: None,
-            line,
+            line: None,
+            field: None,
             what: what.into(),
             source: None,
         }
     }
 
-    pub(super) fn unreadable(path: &Path, source: io::Error) -> Self {
+    pub(super) fn io(what: impl Into<String>, source: io::Error) -> Self {
         Self {
-            file: Some(path.to_owned()),
-            line: None,
-            what: "the registration can't be read".to_owned(),
             source: Some(source),
+            ..Self::new(what)
         }
+    }
+
+    pub(super) fn in_field(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    pub(super) fn in_line(mut self, line: Option<usize>) -> Self {
+        self.line = line;
+        self
     }
 
     pub(super) fn in_file(mut self, path: &Path) -> Self {
@@ -49,9 +66,27 @@ impl RegistrationError {
         self
     }
 
+    /// Says more about the field before what is wrong with it.
+    pub(super) fn told_of(mut self, whence: &str) -> Self {
+        self.what = format!("{whence} {}", self.what);
+        self
+    }
+
+    /// The file, where there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
     /// The line in the file, counted from 1, where it is known.
     #[must_use]
     pub fn line(&self) -> Option<usize> {
         self.line
+    }
+
+    /// The field, as in `hs_token` or `namespaces.users[0]`, where it is one field's fault.
+    #[must_use]
+    pub fn field(&self) -> Option<&str> {
+        self.field.as_deref()
     }
 }

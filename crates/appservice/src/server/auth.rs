@@ -12,14 +12,14 @@ use axum::{
 };
 
 use super::MatrixError;
-use crate::registration::Token;
+use crate::registration::Registration;
 
 pub(super) async fn check(
     State(state): State<Arc<super::State>>,
     request: Request,
     next: Next,
 ) -> Response {
-    match authorize(&state.registration.hs_token, &request) {
+    match authorize(&state.registration, &request) {
         Ok(()) => next.run(request).await,
         Err(error) => {
             tracing::warn!(
@@ -33,7 +33,7 @@ pub(super) async fn check(
 }
 
 /// One token is enough; where there are more, all have to be right.
-fn authorize(hs_token: &Token, request: &Request) -> Result<(), MatrixError> {
+fn authorize(registration: &Registration, request: &Request) -> Result<(), MatrixError> {
     let query = request.uri().query().unwrap_or_default();
     let in_query = url::form_urlencoded::parse(query.as_bytes())
         .filter(|(key, _)| key == "access_token")
@@ -50,7 +50,7 @@ fn authorize(hs_token: &Token, request: &Request) -> Result<(), MatrixError> {
         return Err(MatrixError::MissingToken);
     }
     // All are compared, whichever is wrong.
-    if tokens.fold(true, |right, token| right & hs_token.matches(&token)) {
+    if tokens.fold(true, |right, token| right & registration.accepts(&token)) {
         Ok(())
     } else {
         Err(MatrixError::WrongToken)
