@@ -1,4 +1,4 @@
-//! Namespaces match as a homeserver matches them: the same answers as CPython's own `re.match`.
+//! Namespaces match as a homeserver matches them: the same answers as Python's own `re.match`.
 //!
 //! Needs `python3`, as the testbed does; without it the tests say so and pass.
 
@@ -360,7 +360,7 @@ fn patterns_nobody_thought_of_match_alike_or_are_told_of() {
     }
 }
 
-/// `type(value)` of what PyYAML reads, which is what Synapse reads registrations with.
+/// `type(value)` of what `PyYAML` reads, which is what Synapse reads registrations with.
 const YAML: &str = "
 import json, sys
 try:
