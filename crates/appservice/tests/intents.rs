@@ -57,6 +57,7 @@ impl World {
             journal(&self.folder).await,
         )
         .retry_policy(RetryPolicy {
+            give_up_after: Duration::ZERO,
             first_pause: Duration::ZERO,
             ..RetryPolicy::default()
         })

@@ -119,6 +119,7 @@ fn service(homeserver: &Homeserver, journal: Journal, room: &str) -> AppService 
         journal,
     )
     .retry_policy(RetryPolicy {
+        give_up_after: std::time::Duration::ZERO,
         max_attempts: 2,
         first_pause: std::time::Duration::ZERO,
         ..RetryPolicy::default()

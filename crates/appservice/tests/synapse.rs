@@ -59,6 +59,7 @@ impl World {
             journal(&self.folder).await,
         )
         .retry_policy(RetryPolicy {
+            give_up_after: Duration::ZERO,
             first_pause: Duration::from_millis(50),
             ..RetryPolicy::default()
         })

@@ -22,6 +22,9 @@ pub enum Retry {
 pub struct RetryPolicy {
     /// Attempts in all that may fail with [`Retry::Backoff`]. Default: 10.
     pub max_attempts: u32,
+    /// How old an entry is at the least before it becomes a dead letter for its attempts, so that a
+    /// homeserver that answers 500 for a while makes none. Default: 30 minutes.
+    pub give_up_after: Duration,
     /// The pause after the first failure; doubled after each further one. Default: 500 ms.
     pub first_pause: Duration,
     /// The longest pause. Default: 5 minutes.
@@ -35,6 +38,7 @@ impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             max_attempts: 10,
+            give_up_after: Duration::from_mins(30),
             first_pause: Duration::from_millis(500),
             longest_pause: Duration::from_mins(5),
             patience: Duration::from_hours(7 * 24),
@@ -67,7 +71,9 @@ impl RetryPolicy {
         let spread = |pause: Duration| pause.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
         match retry {
             Retry::Never => Verdict::Dead,
-            Retry::Backoff if counted >= self.max_attempts => Verdict::Dead,
+            Retry::Backoff if counted >= self.max_attempts && age >= self.give_up_after => {
+                Verdict::Dead
+            }
             Retry::WhenAvailable | Retry::After(_) if age > self.patience => Verdict::Dead,
             Retry::Backoff => Verdict::Again(spread(self.pause(counted))),
             // The pauses grow with the time that was waited already. A peer that is back should not be
@@ -125,6 +131,10 @@ mod tests {
     fn the_budget_ends_in_a_dead_letter_but_an_outage_does_not() {
         let policy = RetryPolicy::default();
         assert_eq!(policy.judge(Retry::Backoff, 10, HOUR, 0.0), Verdict::Dead);
+        assert_ne!(
+            policy.judge(Retry::Backoff, 10, HOUR / 3, 0.0),
+            Verdict::Dead
+        );
         assert_eq!(policy.judge(Retry::Never, 1, HOUR, 0.0), Verdict::Dead);
         for patient in [Retry::WhenAvailable, Retry::After(HOUR)] {
             assert!(!patient.counts());

@@ -43,6 +43,7 @@ impl World {
         )
         .unwrap();
         let retry = RetryPolicy {
+            give_up_after: Duration::ZERO,
             max_attempts: 3,
             first_pause: Duration::ZERO,
             ..RetryPolicy::default()
