@@ -213,7 +213,11 @@ async fn while_a_handler_is_at_work_only_the_latest_waits() {
     gate.add_permits(100);
     service.idle().await;
     service.stop().await;
-    assert_eq!(seen.all(), ["!a @1:b", "!a @4:b"]);
+    let seen = seen.all();
+    assert_eq!(seen.first().map(String::as_str), Some("!a @1:b"));
+    assert_eq!(seen.last().map(String::as_str), Some("!a @4:b"));
+    // One that gave way may have been in a worker's hands already, before the dispatcher heard of it.
+    assert!(seen.len() <= 3, "{seen:?}");
 }
 
 #[tokio::test]
