@@ -203,13 +203,14 @@ const REFUSED_HERE: [&str; 11] = [
     "@a(?#note)",
 ];
 
-const TOLD: [&str; 25] = [
+const TOLD: [&str; 26] = [
     "@[[:alnum:]]+",
     "@[[:^alnum:]]",
     "@[a-z&&[^b]]",
     "@[a-z--b]",
     "@[a~~b]",
     "@[--a]",
+    "@[]-a]",
     "@[^--a]",
     "@[a[b]]",
     r"@\pL",

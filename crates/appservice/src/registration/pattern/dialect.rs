@@ -138,7 +138,7 @@ impl Reader<'_> {
 
     fn class(&mut self, class: &ClassBracketed) {
         let text = self.slice(class.span.start.offset, class.span.end.offset);
-        let inner = text.trim_start_matches('[');
+        let inner = text.strip_prefix('[').unwrap_or(text);
         let inner = inner.strip_prefix('^').unwrap_or(inner);
         if inner.starts_with("--") || inner.starts_with("]-") {
             self.otherwise("`--` or `]-` at the start of a class");
