@@ -35,6 +35,8 @@ mod journal;
 pub mod registration;
 mod server;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod thirdparty;
 
 #[doc(inline)]

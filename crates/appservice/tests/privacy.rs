@@ -15,15 +15,12 @@ use std::{
 };
 
 use axum::{body::Body, http::Request};
-use common::{
-    Running, call,
-    homeserver::{Fault, Homeserver},
-    journal, message, push, request, server, user,
-};
+use common::{Running, call, homeserver, journal, message, push, request, server, user};
 use matrix_appservice::{
     AppService, CreateRoom, Event, HandlerError, Journal, MATRIX, Message, NewEntry, Registration,
     Retry, RetryPolicy, StateEvent,
     ruma::{OwnedRoomId, RoomId},
+    testing::{FakeHomeserver, Fault},
 };
 use serde_json::{Map, Value, json};
 use tracing_subscriber::{
@@ -110,42 +107,37 @@ async fn act(delivery: &matrix_appservice::Delivery, room: &RoomId) -> Result<()
     Ok(())
 }
 
-fn service(homeserver: &Homeserver, journal: Journal, room: &str) -> AppService {
+fn service(homeserver: &FakeHomeserver, journal: Journal, room: &str) -> AppService {
     let room: OwnedRoomId = room.try_into().unwrap();
-    AppService::builder(
-        common::registration(),
-        server(),
-        homeserver.url.clone(),
-        journal,
-    )
-    .retry_policy(RetryPolicy {
-        give_up_after: std::time::Duration::ZERO,
-        max_attempts: 2,
-        first_pause: std::time::Duration::ZERO,
-        ..RetryPolicy::default()
-    })
-    .accept_invitations()
-    .on_message(move |delivery, event| {
-        let room = room.clone();
-        async move {
-            act(&delivery, &room).await?;
-            match event.content.body() {
-                "canary-panic" => std::panic::resume_unwind(Box::new("canary-panic-message")),
-                "canary-failure" => Err(io::Error::other("canary-error").into()),
-                "canary-json" => {
-                    let number: u32 = serde_json::from_value(json!("canary-value"))?;
-                    Err(HandlerError::new(format!("{number}"), Retry::Never))
+    AppService::builder(common::registration(), server(), homeserver.url(), journal)
+        .retry_policy(RetryPolicy {
+            give_up_after: std::time::Duration::ZERO,
+            max_attempts: 2,
+            first_pause: std::time::Duration::ZERO,
+            ..RetryPolicy::default()
+        })
+        .accept_invitations()
+        .on_message(move |delivery, event| {
+            let room = room.clone();
+            async move {
+                act(&delivery, &room).await?;
+                match event.content.body() {
+                    "canary-panic" => std::panic::resume_unwind(Box::new("canary-panic-message")),
+                    "canary-failure" => Err(io::Error::other("canary-error").into()),
+                    "canary-json" => {
+                        let number: u32 = serde_json::from_value(json!("canary-value"))?;
+                        Err(HandlerError::new(format!("{number}"), Retry::Never))
+                    }
+                    _ => Ok(()),
                 }
-                _ => Ok(()),
             }
-        }
-    })
-    .on_entry("test", |_| async {
-        Err(io::Error::other("canary-entry").into())
-    })
-    .on_user_query(|_, _| async { Err(io::Error::other("canary-query").into()) })
-    .build()
-    .unwrap()
+        })
+        .on_entry("test", |_| async {
+            Err(io::Error::other("canary-entry").into())
+        })
+        .on_user_query(|_, _| async { Err(io::Error::other("canary-query").into()) })
+        .build()
+        .unwrap()
 }
 
 fn events() -> Vec<Value> {
@@ -193,7 +185,7 @@ fn events() -> Vec<Value> {
 async fn nothing_of_secrets_and_people_is_in_any_log() {
     let log = Log::collect();
     let folder = tempfile::tempdir().unwrap();
-    let homeserver = Homeserver::start().await;
+    let homeserver = homeserver().await;
     homeserver.register(GHOST);
     let room = homeserver.make_room(GHOST, None);
     let service = Running::start(service(&homeserver, journal(&folder).await, &room)).await;

@@ -1,5 +1,5 @@
-//! What the tests share: a registration, an application service that runs, requests as a homeserver
-//! makes them, and a homeserver in miniature.
+//! What the tests share: a registration, an application service that runs, and requests as a homeserver
+//! makes them.
 
 #![allow(
     dead_code,
@@ -9,8 +9,6 @@
     reason = "each test file uses a part of it; a test that can't go on fails"
 )]
 
-pub mod homeserver;
-
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -19,6 +17,7 @@ use axum::{
 use matrix_appservice::{
     AppService, Journal, Registration,
     ruma::{ServerName, UserId, server_name},
+    testing::FakeHomeserver,
 };
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -48,6 +47,11 @@ namespaces:
 "##
     ))
     .unwrap()
+}
+
+/// A homeserver that lists this registration.
+pub async fn homeserver() -> FakeHomeserver {
+    FakeHomeserver::start(server(), &registration()).await
 }
 
 pub async fn journal(folder: &tempfile::TempDir) -> Journal {

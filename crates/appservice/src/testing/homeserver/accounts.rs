@@ -1,0 +1,46 @@
+//! Users: accounts and profiles.
+
+use serde_json::json;
+
+use super::{
+    call::{Call, Reply},
+    world::World,
+};
+
+/// `POST /_matrix/client/v1/appservice/{appserviceId}/ping`
+pub(super) fn ping(world: &World, id: &str) -> Reply {
+    if id == world.registration.id {
+        Reply::ok(json!({"duration_ms": 1}))
+    } else {
+        Reply::error(403, "M_FORBIDDEN")
+    }
+}
+
+/// `POST /register`
+pub(super) fn register(world: &mut World, call: &Call) -> Reply {
+    if call.body["type"] != "m.login.application_service" {
+        return Reply::error(400, "M_UNKNOWN");
+    }
+    let Some(localpart) = call.body["username"].as_str() else {
+        return Reply::error(400, "M_INVALID_USERNAME");
+    };
+    let user = world.full_user(localpart);
+    if !world.is_ours(&user) {
+        return Reply::error(400, "M_EXCLUSIVE");
+    }
+    if !world.add_user(&user) {
+        return Reply::error(400, "M_USER_IN_USE");
+    }
+    Reply::ok(json!({"user_id": user}))
+}
+
+/// `PUT /profile/{userId}/{keyName}`
+pub(super) fn set_profile(world: &mut World, call: &Call, user: &str, field: &str) -> Reply {
+    if user != call.acting_as {
+        return Reply::error(403, "M_FORBIDDEN");
+    }
+    let value = call.body[field].clone();
+    let user = world.users.entry(user.to_owned()).or_default();
+    user.profile.insert(field.to_owned(), value);
+    Reply::ok(json!({}))
+}

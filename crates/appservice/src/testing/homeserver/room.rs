@@ -1,0 +1,58 @@
+//! A room: its events and what is true in it now.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// A room of version 12.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// All events, oldest first, as `/messages` shows them.
+    pub(super) timeline: Vec<Value>,
+    /// Where in the timeline the event is that counts, by type and state key.
+    current: BTreeMap<(String, String), usize>,
+}
+
+impl Room {
+    pub(super) fn new() -> Self {
+        Self {
+            timeline: Vec::new(),
+            current: BTreeMap::new(),
+        }
+    }
+
+    /// Adds an event, as the last.
+    pub(super) fn add(&mut self, event: Value) {
+        if let (Some(kind), Some(key)) = (event["type"].as_str(), event["state_key"].as_str()) {
+            let key = (kind.to_owned(), key.to_owned());
+            self.current.insert(key, self.timeline.len());
+        }
+        self.timeline.push(event);
+    }
+
+    /// The state event that counts.
+    pub(super) fn state(&self, kind: &str, key: &str) -> Option<&Value> {
+        let at = self.current.get(&(kind.to_owned(), key.to_owned()))?;
+        self.timeline.get(*at)
+    }
+
+    /// The state events of one type that count, by state key.
+    pub(super) fn state_of_kind(&self, kind: &str) -> impl Iterator<Item = &Value> {
+        self.current
+            .iter()
+            .filter(move |((of, _), _)| of == kind)
+            .filter_map(|(_, at)| self.timeline.get(*at))
+    }
+
+    /// `leave` also for those who were never there.
+    pub(super) fn membership(&self, user: &str) -> &str {
+        self.state("m.room.member", user)
+            .and_then(|event| event["content"]["membership"].as_str())
+            .unwrap_or("leave")
+    }
+
+    /// Whether `user` is in the room.
+    pub(super) fn has(&self, user: &str) -> bool {
+        self.membership(user) == "join"
+    }
+}
