@@ -30,6 +30,7 @@ mod device;
 mod dispatch;
 mod ephemeral;
 mod event;
+mod handlers;
 mod intent;
 mod journal;
 pub mod registration;
@@ -52,6 +53,7 @@ pub use self::{
     dispatch::{Delivery, HandlerError, HandlerResult, Retry, RetryPolicy},
     ephemeral::{Presence, Receipt, Typing},
     event::Event,
+    handlers::Handlers,
     intent::{CreateRoom, CreatedRoom, Intent, Message, SOURCE_KEY, StateEvent},
     journal::{DeadLetter, Entry, Journal, JournalError, MATRIX, NewEntry, Stats},
 };

@@ -1,0 +1,188 @@
+//! What an application service is made of.
+
+use std::{sync::Arc, time::Duration};
+
+use ruma::{OwnedServerName, RoomId, ServerName};
+use url::Url;
+
+use super::{AppService, AppServiceError};
+use crate::{
+    client::Client,
+    dispatch::{Limits, RetryPolicy},
+    handlers::{DEFAULT_READER, Handlers, OurUsers, Readers, Sources},
+    intent::{Intent, Scope},
+    journal::{
+        Journal,
+        intake::{Intake, RoomFilter, RoomPredicate},
+    },
+    registration::Registration,
+    server::{self, AnyQuery, Query},
+    thirdparty::AnyThirdParty,
+};
+
+/// Builds an [`AppService`]; see [`AppService::builder`].
+pub struct Builder {
+    registration: Registration,
+    server_name: OwnedServerName,
+    homeserver: Url,
+    journal: Journal,
+    pub(super) handlers: Handlers,
+    wanted: Option<RoomPredicate>,
+    pub(super) third_party: Option<Arc<dyn AnyThirdParty>>,
+    query_timeout: Duration,
+    pub(super) users: Option<Arc<dyn AnyQuery>>,
+    pub(super) rooms: Option<Arc<dyn AnyQuery>>,
+    limits: Limits,
+    max_body_bytes: usize,
+    request_timeout: Duration,
+}
+
+impl Builder {
+    pub(super) fn new(
+        registration: Registration,
+        server_name: &ServerName,
+        homeserver: Url,
+        journal: Journal,
+    ) -> Self {
+        Self {
+            registration,
+            server_name: server_name.to_owned(),
+            homeserver,
+            journal,
+            handlers: Handlers::new(),
+            wanted: None,
+            third_party: None,
+            query_timeout: server::DEADLINE,
+            users: None,
+            rooms: None,
+            limits: Limits::default(),
+            max_body_bytes: server::MAX_BODY_BYTES,
+            request_timeout: Duration::from_mins(1),
+        }
+    }
+
+    /// How often failed entries are tried again.
+    #[must_use]
+    pub fn retry_policy(mut self, policy: RetryPolicy) -> Self {
+        self.limits.retry = policy;
+        self
+    }
+
+    /// How many lanes are worked at the same time. Default: 32.
+    #[must_use]
+    pub fn parallel_lanes(mut self, lanes: usize) -> Self {
+        self.limits.parallel = lanes.max(1);
+        self
+    }
+
+    /// How long a handler may take before it has failed. Default: 2 minutes.
+    #[must_use]
+    pub fn handler_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.handler_timeout = timeout;
+        self
+    }
+
+    /// How long handlers at work may go on after a stop was asked for. Default: 10 s.
+    #[must_use]
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.drain = timeout;
+        self
+    }
+
+    /// The largest body that is taken from the homeserver. Default: 64 MiB. One that is larger
+    /// blocks the homeserver's queue until the limit is raised.
+    #[must_use]
+    pub fn max_body_bytes(mut self, bytes: usize) -> Self {
+        self.max_body_bytes = bytes;
+        self
+    }
+
+    /// How long a call to the homeserver may take. Default: 60 s.
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// How long the application may take to answer a query about a user, a room or a third-party
+    /// network. Default: 20 s. The homeserver delivers nothing while it waits for a user's, and gives
+    /// up after 60 s.
+    #[must_use]
+    pub fn query_timeout(mut self, timeout: Duration) -> Self {
+        self.query_timeout = timeout;
+        self
+    }
+
+    /// Stores what happens in rooms that `wanted` says yes to, and nothing of the others: neither
+    /// their events nor who types or has read what there. Default: all rooms.
+    ///
+    /// What isn't stored is gone: the homeserver has its acknowledgement and doesn't send it again
+    /// when the room is wanted later. Stored in any case are membership events of the application
+    /// service's own user and its exclusive ghosts (an invitation is the way into a room that isn't
+    /// wanted yet), presence, and what encryption needs. A transaction is on disk as a whole until it
+    /// has been looked through, right behind its acknowledgement.
+    ///
+    /// `wanted` is asked once for each room of a transaction, between the acknowledgement and the
+    /// handlers, and holds all rooms up while it thinks: let it look into memory, not into a database.
+    /// It must know the application's rooms before [`AppService::run`](crate::AppService::run). When it
+    /// panics, the room is stored.
+    #[must_use]
+    pub fn only_rooms<F>(mut self, wanted: F) -> Self
+    where
+        F: Fn(&RoomId) -> bool + Send + Sync + 'static,
+    {
+        self.wanted = Some(Arc::new(wanted));
+        self
+    }
+
+    /// Puts it together. Nothing is sent or served yet.
+    ///
+    /// # Errors
+    ///
+    /// When `sender_localpart` and server name make no user id.
+    pub fn build(self) -> Result<AppService, AppServiceError> {
+        let ours = Arc::new(OurUsers::new(&self.registration, &self.server_name));
+        let client = Client::try_new(
+            &self.registration,
+            self.server_name,
+            self.homeserver,
+            self.request_timeout,
+        )?;
+        let default = self.handlers.into_sources(ours.clone());
+        let readers = Readers::from([(DEFAULT_READER.to_owned(), default)]);
+        let intake = Intake {
+            handled: readers.values().flat_map(Sources::keys).cloned().collect(),
+            rooms: self.wanted.map(|wanted| RoomFilter {
+                wanted,
+                ours: Arc::new(move |user| ours.contain(user)),
+            }),
+        };
+        let query = |handler: Option<Arc<dyn AnyQuery>>| {
+            let client = client.clone();
+            handler.map(|handler| Query {
+                handler,
+                bot: Arc::new(move |id| {
+                    let scope = Scope::new(&format!("query\0{id}"), true);
+                    Intent::new(client.clone(), client.sender().to_owned(), scope.into())
+                }),
+            })
+        };
+        let state = server::State {
+            users: query(self.users),
+            rooms: query(self.rooms),
+            third_party: self.third_party,
+            query_timeout: self.query_timeout,
+            journal: self.journal.clone(),
+            registration: self.registration,
+        };
+        Ok(AppService {
+            id: state.registration.id.clone(),
+            router: server::router(Arc::new(state), self.max_body_bytes),
+            journal: self.journal,
+            client,
+            readers,
+            intake: Arc::new(intake),
+            limits: self.limits,
+        })
+    }
+}

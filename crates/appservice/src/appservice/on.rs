@@ -1,0 +1,186 @@
+//! The handlers of a builder: those of [`Handlers`](crate::Handlers), and the answers to questions.
+
+use std::{future::Future, sync::Arc};
+
+use ruma::events::room::message::OriginalRoomMessageEvent;
+
+use super::Builder;
+use crate::{
+    device::{DeviceLists, KeyCounts, ToDevice},
+    dispatch::{Delivery, HandlerError, HandlerResult},
+    ephemeral::{Presence, Receipt, Typing},
+    event::Event,
+    handlers::Handlers,
+    intent::Intent,
+    thirdparty::ThirdParty,
+};
+
+/// What the application does with what comes in, as with [`Handlers`](crate::Handlers).
+impl Builder {
+    /// Adds a set of handlers, behind those that are there.
+    #[must_use]
+    pub fn handlers(mut self, handlers: Handlers) -> Self {
+        self.handlers = self.handlers.and(handlers);
+        self
+    }
+
+    /// Calls `handler` with each Matrix event, messages and state, also those of our own ghosts.
+    #[must_use]
+    pub fn on_event<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(Delivery, Event) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.handlers = self.handlers.on_event(handler);
+        self
+    }
+
+    /// Calls `handler` with each `m.room.message` that somebody else sent: not with those of the
+    /// application service's own user and of its exclusive ghosts, so a bot can't talk to itself,
+    /// and not with redacted ones.
+    #[must_use]
+    pub fn on_message<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(Delivery, OriginalRoomMessageEvent) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.handlers = self.handlers.on_message(handler);
+        self
+    }
+
+    /// Accepts each invitation to the application service's own user and its exclusive ghosts.
+    #[must_use]
+    pub fn accept_invitations(mut self) -> Self {
+        self.handlers = self.handlers.accept_invitations();
+        self
+    }
+
+    /// Calls `handler` with who types in a room, whenever that changes. The latest counts for each
+    /// room. After an outage it may be long out of date: see [`Entry::received_at`].
+    ///
+    /// [`Entry::received_at`]: crate::Entry::received_at
+    #[must_use]
+    pub fn on_typing<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(Delivery, Typing) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.handlers = self.handlers.on_typing(handler);
+        self
+    }
+
+    /// Calls `handler` with each receipt, one at a time for each user in a room, in order. The latest
+    /// counts for each user, thread and room, and for each event where the receipt names no thread.
+    /// When the registration begins to ask for them, Synapse may send those of years.
+    #[must_use]
+    pub fn on_receipt<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(Delivery, Receipt) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.handlers = self.handlers.on_receipt(handler);
+        self
+    }
+
+    /// Calls `handler` with who is there, whenever that changes: often. The latest counts for each
+    /// user.
+    #[must_use]
+    pub fn on_presence<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(Delivery, Presence) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.handlers = self.handlers.on_presence(handler);
+        self
+    }
+
+    /// Calls `handler` with each message to a device of one of our users, in order for each device.
+    /// None is lost: what came while there was no handler is kept and comes first, and one that fails
+    /// for good becomes a dead letter. A message that comes again (with the `org.matrix.msgid` that
+    /// clients give them, or in a transaction that is repeated) is handled once.
+    ///
+    /// [MSC4203](https://github.com/matrix-org/matrix-spec-proposals/pull/4203)
+    #[must_use]
+    pub fn on_to_device<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(Delivery, ToDevice) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.handlers = self.handlers.on_to_device(handler);
+        self
+    }
+
+    /// Calls `handler` with whose devices changed. What came while it was at work, or while there was
+    /// no handler, is put together into one call; a user may be named again whose change has already
+    /// been seen. One that fails for good becomes a dead letter, and is part of the next call.
+    ///
+    /// [MSC3202](https://github.com/matrix-org/matrix-spec-proposals/pull/3202)
+    #[must_use]
+    pub fn on_device_lists<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(Delivery, DeviceLists) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.handlers = self.handlers.on_device_lists(handler);
+        self
+    }
+
+    /// Calls `handler` with the keys that a device of one of our users has left. The latest counts for
+    /// each device, also of what came while there was no handler.
+    ///
+    /// [MSC3202](https://github.com/matrix-org/matrix-spec-proposals/pull/3202)
+    #[must_use]
+    pub fn on_key_counts<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(Delivery, KeyCounts) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.handlers = self.handlers.on_key_counts(handler);
+        self
+    }
+
+    /// Calls `handler` with each entry that the application itself appends under the name `source`
+    /// (see [`Journal::append`](crate::Journal::append)); no name that begins with `matrix`. A second
+    /// handler of the same source takes the first one's place.
+    #[must_use]
+    pub fn on_entry<F, Fut>(mut self, source: &str, handler: F) -> Self
+    where
+        F: Fn(Delivery) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.handlers = self.handlers.on_entry(source, handler);
+        self
+    }
+
+    /// Answers the homeserver's question whether a user of ours exists; the handler may make it
+    /// first. It gets [`Builder::query_timeout`], and the homeserver delivers nothing while it waits.
+    /// Default: no.
+    #[must_use]
+    pub fn on_user_query<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(Intent, String) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<bool, HandlerError>> + Send + 'static,
+    {
+        self.users = Some(Arc::new(handler));
+        self
+    }
+
+    /// Answers the homeserver's question whether a room alias of ours exists, as
+    /// [`Builder::on_user_query`].
+    #[must_use]
+    pub fn on_room_query<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(Intent, String) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<bool, HandlerError>> + Send + 'static,
+    {
+        self.rooms = Some(Arc::new(handler));
+        self
+    }
+
+    /// Answers the homeserver's questions about third-party networks. Default: nothing is found.
+    #[must_use]
+    pub fn third_party(mut self, third_party: impl ThirdParty) -> Self {
+        self.third_party = Some(Arc::new(third_party));
+        self
+    }
+}

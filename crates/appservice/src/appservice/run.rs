@@ -1,0 +1,124 @@
+//! Serving and working until asked to stop.
+
+use axum::{Router, serve::ListenerExt};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::{AppService, AppServiceError, announce::announce};
+use crate::{dispatch::Dispatcher, handlers::DEFAULT_READER};
+
+impl AppService {
+    /// Listens on `address` (such as `127.0.0.1:9000`) and works until Ctrl-C or SIGTERM.
+    ///
+    /// # Errors
+    ///
+    /// When the address can't be had, or the journal fails at the start.
+    pub async fn serve(self, address: &str) -> Result<(), AppServiceError> {
+        let listener = listen(address).await?;
+        let stop = CancellationToken::new();
+        let on_signal = stop.clone();
+        tokio::spawn(async move {
+            shutdown_signal().await;
+            on_signal.cancel();
+        });
+        let router = self.router();
+        self.run(listener, router, stop).await
+    }
+
+    /// Serves `router` (see [`AppService::router`]) on `listener` and works the journal off, until
+    /// `stop` is cancelled; then takes nothing more, lets the handlers at work finish (for as long as
+    /// [`Builder::drain_timeout`]), and returns. No handler runs after that.
+    ///
+    /// # Errors
+    ///
+    /// When the journal fails at the start, or the listener at any time.
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        router: Router,
+        stop: CancellationToken,
+    ) -> Result<(), AppServiceError> {
+        let client = self.client.clone();
+        self.journal.adopt(&self.intake).await?;
+        let handlers = self.readers.get(DEFAULT_READER).cloned();
+        let handlers = handlers.unwrap_or_default();
+        let dispatcher = async |limits| {
+            let (journal, client) = (self.journal.clone(), self.client.clone());
+            Dispatcher::new(journal, client, handlers.clone(), limits).await
+        };
+        let each = dispatcher(self.limits).await?.with_intake(self.intake);
+        let latest = dispatcher(self.limits.for_latest()).await?.of_latest();
+        let stop_dispatch = stop.child_token();
+        let stopping = stop_dispatch.clone();
+        let mut dispatch = tokio::spawn(async move {
+            tokio::join!(each.run(stopping.clone()), latest.run(stopping));
+        });
+        let announcing = tokio::spawn(announce(client, self.id, stop.clone()));
+        let listener = listener.tap_io(|stream| {
+            // Answers are small; waiting for more to send would only make the homeserver wait.
+            let _ = stream.set_nodelay(true);
+        });
+        let stopping = stop.clone();
+        let serve = axum::serve(listener, router)
+            .with_graceful_shutdown(async move { stopping.cancelled().await });
+        let serve = async {
+            tokio::select! {
+                served = serve => served.map_err(AppServiceError::Serve),
+                // A homeserver keeps its connection open; it may not keep us from ending.
+                () = async { stop.cancelled().await; tokio::time::sleep(self.limits.drain).await } => Ok(()),
+            }
+        };
+        tokio::pin!(serve);
+        let ended = tokio::select! {
+            served = &mut serve => {
+                stop_dispatch.cancel();
+                served.and(dispatch.await.map_err(|_| AppServiceError::Dispatcher))
+            }
+            worked = &mut dispatch => match worked {
+                Ok(()) => serve.await,
+                // Acknowledging what nobody works on helps nobody.
+                Err(_) => Err(AppServiceError::Dispatcher),
+            },
+        };
+        announcing.abort();
+        ended
+    }
+}
+
+/// Binds an address.
+///
+/// # Errors
+///
+/// [`AppServiceError::Listen`] names the address.
+pub async fn listen(address: &str) -> Result<TcpListener, AppServiceError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| AppServiceError::Listen {
+            address: address.to_owned(),
+            source,
+        })
+}
+
+/// Returns on Ctrl-C or, on Unix, SIGTERM.
+pub async fn shutdown_signal() {
+    let ctrl_c = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let terminate = async {
+            match signal(SignalKind::terminate()) {
+                Ok(mut signal) => {
+                    signal.recv().await;
+                }
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! { () = ctrl_c => {}, () = terminate => {} }
+    }
+    #[cfg(not(unix))]
+    ctrl_c.await;
+}
