@@ -9,6 +9,7 @@ use testbed::{FhirServer, Testbed, TestbedBuilder};
 pub(crate) fn builder() -> TestbedBuilder {
     Testbed::builder()
         .fhir(FhirServer::Hapi)
+        .postgres()
         .announced()
         .progress(|progress| println!("{progress}"))
 }

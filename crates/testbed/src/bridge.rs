@@ -133,6 +133,7 @@ impl Bridge {
             folder: self.setup.folder.clone(),
             log: self.log(),
             pipes: Pipes::Closed,
+            account: None,
         })?;
         // Any answer will do: that it listens is all that is asked.
         let url = format!("http://{}/", self.setup.listen);

@@ -12,6 +12,7 @@ use crate::ca::Ca;
 use crate::fhir::{self, FhirServer};
 use crate::homeserver::Homeserver;
 use crate::net::{CLIENT_PORT, HOMESERVERS, Net};
+use crate::postgres::{self, Fsync, Postgres};
 use crate::progress::{Progress, Reporter};
 use crate::proxy::{Proxy, Route};
 use crate::python::{self, Python};
@@ -32,6 +33,7 @@ pub struct TestbedBuilder {
     registrations: BTreeMap<String, Vec<PathBuf>>,
     fhir: FhirServer,
     appservices: bool,
+    postgres: bool,
     announced: bool,
     reporter: Reporter,
 }
@@ -77,6 +79,12 @@ impl TestbedBuilder {
         self
     }
 
+    /// Starts a PostgreSQL without fsync, for [`Postgres::shared`] of other processes. Default: they start their own.
+    pub fn postgres(mut self) -> Self {
+        self.postgres = true;
+        self
+    }
+
     /// Lets [`Testbed::shared`] of other processes find this testbed, with application services to take.
     ///
     /// Default: it is this process's own.
@@ -91,14 +99,19 @@ impl TestbedBuilder {
         self
     }
 
-    /// Looks whether this machine has what the testbed cannot install: Python, and Java with Maven where HAPI is to run.
+    /// Looks whether this machine has what the testbed cannot install: Python, and where it is asked for Java with
+    /// Maven (for HAPI), and PostgreSQL or Maven.
     ///
     /// # Errors
     ///
     /// Says what is missing and how to get it.
     pub async fn check(&self) -> Result<()> {
         python::find().await?;
-        fhir::check(&self.fhir).await
+        fhir::check(&self.fhir).await?;
+        if self.postgres {
+            postgres::check().await?;
+        }
+        Ok(())
     }
 
     /// Installs what is missing and starts everything; returns when all servers answer.
@@ -109,7 +122,7 @@ impl TestbedBuilder {
     /// address is taken, or when a server does not start (the end of its log is shown).
     pub async fn start(self) -> Result<Testbed> {
         let python = python::find().await?;
-        fhir::check(&self.fhir).await?;
+        self.check().await?;
         let claim = self.announced.then(Claim::new).transpose()?;
         let run = match &self.data {
             Some(folder) => Run::in_folder(folder)?,
@@ -126,7 +139,14 @@ impl TestbedBuilder {
 
         let fhir = fhir::start(&self.fhir, net, &run.folder, &python, &self.reporter);
         let homeservers = self.start_homeservers(&run, net, &python, &ca);
-        let ((venv, homeservers), fhir) = tokio::try_join!(homeservers, fhir)?;
+        let postgres = Box::pin(async {
+            if !self.postgres {
+                return Ok(None);
+            }
+            let started = Postgres::start_with(Fsync::Off, &self.reporter).await;
+            started.map(Some)
+        });
+        let ((venv, homeservers), fhir, postgres) = tokio::try_join!(homeservers, fhir, postgres)?;
 
         let mut testbed = Testbed {
             folder: run.folder.clone(),
@@ -138,6 +158,7 @@ impl TestbedBuilder {
                 announcement: None,
                 proxy,
                 idle,
+                postgres,
                 python,
                 reporter: self.reporter,
                 _run: run,

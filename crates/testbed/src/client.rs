@@ -124,6 +124,7 @@ impl Client {
             folder: logs.to_owned(),
             log: log.clone(),
             pipes: Pipes::Open,
+            account: None,
         })?;
         let (requests, answers) = process
             .take_pipes()

@@ -1,7 +1,7 @@
 //! HAPI FHIR's JPA server: R4, an embedded H2 database, rest-hook subscriptions (`hapi/README.md`).
 
 mod install;
-mod jars;
+pub(crate) mod jars;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -46,6 +46,7 @@ pub(crate) async fn prepare(
         folder: folder.to_owned(),
         log: folder.join("logs/fhir.log"),
         pipes: Pipes::Closed,
+        account: None,
     };
     // Asks the database, and is not the 1.5 MB of `metadata`.
     let server = Server::new(spec, format!("{url}/Patient?_summary=count"))?;

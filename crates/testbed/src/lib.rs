@@ -5,6 +5,8 @@
 //! they verify, and a FHIR server where it is asked for. Everything is installed below `target/testbed`, in the
 //! versions and with the hashes that are checked in; no root, container or hosts file is needed.
 //!
+//! [`Postgres`] is there on its own: a test that needs a database needs no homeserver.
+//!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
 //! use std::time::Duration;
@@ -44,6 +46,7 @@ mod log_file;
 mod net;
 mod paths;
 mod poll;
+mod postgres;
 mod process;
 mod progress;
 mod proxy;
@@ -64,6 +67,7 @@ pub use fhir::FhirServer;
 pub use homeserver::{Homeserver, User};
 pub use net::{CLIENT_PORT, FEDERATION_PORT, FHIR_HOST, FHIR_PORT, HOMESERVERS, Net};
 pub use paths::root;
+pub use postgres::{Database, Fsync, Postgres};
 pub use progress::Progress;
 pub use proxy::Proxy;
 pub use testbed::Testbed;

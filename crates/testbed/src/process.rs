@@ -38,6 +38,15 @@ pub(crate) struct Spec {
     pub(crate) log: PathBuf,
     /// Whether somebody talks to it.
     pub(crate) pipes: Pipes,
+    /// Whom it runs as; as ourselves where there is nobody.
+    pub(crate) account: Option<Account>,
+}
+
+/// A user of this machine, and its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
 /// Whether a process's standard input and output are pipes to this one.
@@ -108,7 +117,12 @@ impl Process {
 
     /// Asks the process to end (SIGTERM), and kills it when it has not after `patience`.
     pub(crate) async fn stop(&self, patience: Duration) {
-        self.signal(Signal::TERM);
+        self.stop_by(Signal::TERM, patience).await;
+    }
+
+    /// Asks the process to end by a signal of its own, and kills it when it has not after `patience`.
+    pub(crate) async fn stop_by(&self, signal: Signal, patience: Duration) {
+        self.signal(signal);
         if !self.ends_within(patience).await {
             tracing::warn!(
                 name = self.name,
@@ -156,11 +170,16 @@ impl fmt::Debug for Process {
 
 fn command(spec: &Spec) -> Result<Command> {
     let log = log_file::open(&spec.log)?;
+    let account = spec.account.map_or_else(
+        || "same".to_owned(),
+        |Account { uid, gid }| format!("{uid}:{gid}"),
+    );
     let mut command = python(&spec.python);
     command
         .args(["-I", "-S"])
         .arg(paths::source().join("python/with_parent.py"))
         .arg(std::process::id().to_string())
+        .arg(account)
         .args(&spec.command)
         .envs(spec.env.iter().map(|(name, value)| (name, value)))
         .current_dir(&spec.folder);
@@ -222,6 +241,7 @@ mod tests {
             folder: folder.to_owned(),
             log: folder.join("script.log"),
             pipes: Pipes::Closed,
+            account: None,
         })
         .unwrap()
     }

@@ -22,8 +22,12 @@ pub(crate) struct Run {
 impl Run {
     /// A new folder; those of old runs are removed.
     pub(crate) fn fresh() -> Result<Self> {
-        let runs = paths::root().join("runs");
-        prune(&runs);
+        Self::fresh_in(&paths::root().join("runs"))
+    }
+
+    /// A new folder in this one; what old runs left there is removed.
+    pub(crate) fn fresh_in(runs: &Path) -> Result<Self> {
+        prune(runs);
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         Self::in_folder(&runs.join(format!("{now}-{}", random::tag()?)))
     }

@@ -96,6 +96,7 @@ mod tests {
             folder: folder.path().to_owned(),
             log: log.clone(),
             pipes: Pipes::Closed,
+            account: None,
         };
         let server = Server::new(spec, "http://127.0.0.1:9/health".into()).unwrap();
 

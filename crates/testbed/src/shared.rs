@@ -13,6 +13,7 @@ use url::Url;
 use crate::fhir::Fhir;
 use crate::homeserver::Homeserver;
 use crate::net::Net;
+use crate::postgres::Postgres;
 use crate::testbed::Testbed;
 use crate::{files, http, paths, poll, runs};
 
@@ -30,6 +31,8 @@ struct State {
     net: String,
     venv: PathBuf,
     fhir_url: Option<String>,
+    /// The folder of PostgreSQL, which says how to reach it.
+    postgres: Option<PathBuf>,
 }
 
 /// The right to announce a testbed; only one is announced at a time.
@@ -60,6 +63,7 @@ impl Claim {
             net: testbed.net.to_string(),
             venv: testbed.venv.clone(),
             fhir_url: testbed.fhir_url().map(String::from),
+            postgres: testbed.own_postgres().map(Postgres::folder).transpose()?,
         };
         files::write_private(&path(), &serde_json::to_string_pretty(&state)?)?;
         Ok(Announcement { _claim: self })
@@ -76,16 +80,16 @@ impl Drop for Announcement {
     }
 }
 
+/// The folder of the announced testbed's PostgreSQL, when there is one and its process lives.
+pub(crate) fn postgres() -> Result<Option<PathBuf>> {
+    Ok(announced()?.and_then(|state| state.postgres))
+}
+
 /// The announced testbed, when there is one and its process lives.
 pub(crate) async fn attach() -> Result<Option<Testbed>> {
-    let path = path();
-    let Some(state) = read(&path)? else {
+    let Some(state) = announced()? else {
         return Ok(None);
     };
-    if !runs::is_alive(&state.folder) {
-        tracing::info!("the process of the announced testbed is gone");
-        return Ok(None);
-    }
     let net: Net = state.net.parse()?;
     let homeservers = Homeserver::all(&state.folder, net)?;
     let client = http::client(Duration::from_secs(5))?;
@@ -112,6 +116,18 @@ pub(crate) async fn attach() -> Result<Option<Testbed>> {
         fhir: OnceCell::new_with(fhir_url.map(Fhir::elsewhere)),
         own: None,
     }))
+}
+
+/// What an announced testbed whose process lives says of itself.
+fn announced() -> Result<Option<State>> {
+    let Some(state) = read(&path())? else {
+        return Ok(None);
+    };
+    if !runs::is_alive(&state.folder) {
+        tracing::info!("the process of the announced testbed is gone");
+        return Ok(None);
+    }
+    Ok(Some(state))
 }
 
 fn read(path: &Path) -> Result<Option<State>> {

@@ -54,6 +54,7 @@ pub(crate) fn prepare(setup: &Setup<'_>) -> Result<Server> {
         folder: setup.folder.clone(),
         log: setup.log.clone(),
         pipes: Pipes::Closed,
+        account: None,
     };
     Server::new(spec, format!("{}health", setup.base_url))
 }

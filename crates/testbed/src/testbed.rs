@@ -12,6 +12,7 @@ use crate::client::Client;
 use crate::fhir::{self, Fhir, FhirServer};
 use crate::homeserver::Homeserver;
 use crate::net::Net;
+use crate::postgres::Postgres;
 use crate::progress::Reporter;
 use crate::proxy::Proxy;
 use crate::python::Python;
@@ -40,6 +41,7 @@ pub(crate) struct Own {
     pub(crate) announcement: Option<Announcement>,
     pub(crate) proxy: Proxy,
     pub(crate) idle: Option<Idle>,
+    pub(crate) postgres: Option<Postgres>,
     pub(crate) python: Python,
     pub(crate) reporter: Reporter,
     pub(crate) _run: Run,
@@ -213,6 +215,14 @@ impl Testbed {
         if let Some(idle) = &own.idle {
             idle.stop().await;
         }
+        if let Some(postgres) = &own.postgres {
+            // It is our own, so that nothing can go wrong.
+            let _ = postgres.stop().await;
+        }
+    }
+
+    pub(crate) fn own_postgres(&self) -> Option<&Postgres> {
+        self.own.as_ref()?.postgres.as_ref()
     }
 
     pub(crate) fn announce(&mut self, claim: Claim) -> Result<()> {

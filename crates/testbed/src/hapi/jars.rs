@@ -24,7 +24,7 @@ pub(super) fn listed(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Checks that a folder has exactly the jars of the list, which has `sha256sum`'s lines.
-pub(super) fn verify(folder: &Path, sums: &str) -> Result<()> {
+pub(crate) fn verify(folder: &Path, sums: &str) -> Result<()> {
     let mut expected = parse(sums)?;
     for path in listed(folder)? {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
