@@ -1,23 +1,42 @@
 //! A Matrix event as the homeserver pushed it: its head read, the rest left as it came.
 
-use std::fmt;
+mod edit;
+mod invitation;
+mod membership;
+mod redaction;
+mod typed;
+
+use std::{fmt, sync::Arc};
 
 use ruma::{
-    OwnedEventId, OwnedRoomId, OwnedUserId, UserId,
+    MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, UserId,
     events::{AnyTimelineEvent, room::message::OriginalRoomMessageEvent},
     serde::Raw,
 };
-use serde::Deserialize;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, Error as _, IgnoredAny},
+};
 use serde_json::value::RawValue;
 
-/// An event, message or state.
+pub use self::{
+    edit::Edit,
+    invitation::Invitation,
+    membership::{Membership, MembershipChange},
+    redaction::Redaction,
+    typed::TypedEvent,
+};
+
+/// An event, message or state. Cheap to clone.
 #[derive(Clone)]
-pub struct Event {
+pub struct Event(Arc<Inner>);
+
+struct Inner {
     head: Head,
     json: Box<RawValue>,
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Deserialize)]
 struct Head {
     event_id: OwnedEventId,
     room_id: OwnedRoomId,
@@ -25,13 +44,14 @@ struct Head {
     #[serde(rename = "type")]
     kind: String,
     state_key: Option<String>,
-    #[serde(default)]
-    unsigned: Unsigned,
+    unsigned: Option<Unsigned>,
+    /// Where homeservers of old have it, beside `unsigned`.
+    redacted_because: Option<IgnoredAny>,
 }
 
-#[derive(Clone, Default, Deserialize)]
+#[derive(Deserialize)]
 struct Unsigned {
-    redacted_because: Option<serde::de::IgnoredAny>,
+    redacted_because: Option<IgnoredAny>,
 }
 
 impl Event {
@@ -43,52 +63,71 @@ impl Event {
     /// may quote the event: don't log it.
     pub fn parse(json: &[u8]) -> serde_json::Result<Self> {
         let json: Box<RawValue> = serde_json::from_slice(json)?;
-        Ok(Self {
+        if !json.get().starts_with('{') {
+            // It would be read like an object with its values in order.
+            return Err(serde_json::Error::custom("not an object"));
+        }
+        Ok(Self(Arc::new(Inner {
             head: serde_json::from_str(json.get())?,
             json,
-        })
+        })))
     }
 
     /// The event's id.
     #[must_use]
     pub fn event_id(&self) -> &ruma::EventId {
-        &self.head.event_id
+        &self.0.head.event_id
     }
 
     /// The room it was sent in.
     #[must_use]
     pub fn room_id(&self) -> &ruma::RoomId {
-        &self.head.room_id
+        &self.0.head.room_id
     }
 
     /// Who sent it.
     #[must_use]
     pub fn sender(&self) -> &ruma::UserId {
-        &self.head.sender
+        &self.0.head.sender
     }
 
     /// Its type, such as `m.room.message`.
     #[must_use]
     pub fn kind(&self) -> &str {
-        &self.head.kind
+        &self.0.head.kind
     }
 
     /// The state key: present (also when empty) on state, absent on messages.
     #[must_use]
     pub fn state_key(&self) -> Option<&str> {
-        self.head.state_key.as_deref()
+        self.0.head.state_key.as_deref()
     }
 
     /// Whether it was redacted before it got here; then most of its content is gone.
     #[must_use]
     pub fn is_redacted(&self) -> bool {
-        self.head.unsigned.redacted_because.is_some()
+        let head = &self.0.head;
+        let unsigned = head.unsigned.as_ref();
+        head.redacted_because.is_some()
+            || unsigned.is_some_and(|unsigned| unsigned.redacted_because.is_some())
+    }
+
+    /// When its sender's homeserver says that it was sent; `None` when that can't be read.
+    #[must_use]
+    pub fn origin_server_ts(&self) -> Option<MilliSecondsSinceUnixEpoch> {
+        #[derive(Deserialize)]
+        struct WithTime {
+            origin_server_ts: MilliSecondsSinceUnixEpoch,
+        }
+        self.read::<WithTime>()
+            .ok()
+            .map(|event| event.origin_server_ts)
     }
 
     /// The whole event as JSON, to be read as a type of your choice.
     #[must_use]
     pub fn json(&self) -> &RawValue {
-        &self.json
+        &self.0.json
     }
 
     /// The event's content as a type of your choice.
@@ -96,27 +135,55 @@ impl Event {
     /// # Errors
     ///
     /// When it isn't one. The error may quote the event: don't log it.
-    pub fn content<T: serde::de::DeserializeOwned>(&self) -> serde_json::Result<T> {
+    pub fn content<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         #[derive(Deserialize)]
         struct WithContent<T> {
             content: T,
         }
-        serde_json::from_str::<WithContent<T>>(self.json.get()).map(|event| event.content)
+        self.read::<WithContent<T>>().map(|event| event.content)
+    }
+
+    /// What a state event's content was before, as a type of your choice; `None` when it was nothing,
+    /// or the homeserver doesn't say (Synapse leaves it out of what it delivers late, after a restart).
+    ///
+    /// # Errors
+    ///
+    /// When it isn't one. The error may quote the event: don't log it.
+    pub fn prev_content<T: DeserializeOwned>(&self) -> serde_json::Result<Option<T>> {
+        #[derive(Deserialize)]
+        struct WithPrevious<T> {
+            #[serde(default = "nothing")]
+            unsigned: Option<Unsigned<T>>,
+            #[serde(default = "nothing")]
+            prev_content: Option<T>,
+        }
+        #[derive(Deserialize)]
+        struct Unsigned<T> {
+            #[serde(default = "nothing")]
+            prev_content: Option<T>,
+        }
+        fn nothing<T>() -> Option<T> {
+            None
+        }
+        let event: WithPrevious<T> = self.read()?;
+        let unsigned = event.unsigned.and_then(|unsigned| unsigned.prev_content);
+        Ok(unsigned.or(event.prev_content))
+    }
+
+    /// The whole event as a type of your choice.
+    fn read<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        serde_json::from_str(self.0.json.get())
     }
 
     /// The whole event as one of ruma's types.
     #[must_use]
     pub fn raw(&self) -> Raw<AnyTimelineEvent> {
-        Raw::from_json(self.json.clone())
+        Raw::from_json(self.0.json.clone())
     }
 
     /// Whom the event invites into its room, where that is what it does.
     #[must_use]
     pub fn invited_user(&self) -> Option<OwnedUserId> {
-        #[derive(Deserialize)]
-        struct Member {
-            content: Content,
-        }
         #[derive(Deserialize)]
         struct Content {
             membership: String,
@@ -125,8 +192,8 @@ impl Event {
             return None;
         }
         let user = UserId::parse(self.state_key()?).ok()?;
-        let member: Member = serde_json::from_str(self.json.get()).ok()?;
-        (member.content.membership == "invite").then_some(user)
+        let content: Content = self.content().ok()?;
+        (content.membership == "invite").then_some(user)
     }
 
     /// The event as an `m.room.message`; `None` when it is something else, state, or redacted.
@@ -139,16 +206,59 @@ impl Event {
         if self.kind() != "m.room.message" || self.state_key().is_some() || self.is_redacted() {
             return Ok(None);
         }
-        serde_json::from_str(self.json.get()).map(Some)
+        self.read().map(Some)
     }
 }
 
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
-            .field("event_id", &self.head.event_id)
-            .field("room_id", &self.head.room_id)
-            .field("type", &self.head.kind)
+            .field("event_id", &self.0.head.event_id)
+            .field("room_id", &self.0.head.room_id)
+            .field("type", &self.0.head.kind)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn event(more: &Value) -> Event {
+        let mut event = json!({
+            "type": "m.room.message", "event_id": "$1", "room_id": "!r", "sender": "@a:x",
+            "content": {}, "unsigned": null,
+        });
+        let fields = event.as_object_mut().unwrap();
+        fields.extend(more.as_object().unwrap().clone());
+        Event::parse(event.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_redaction_is_seen_at_the_top_and_in_unsigned() {
+        assert!(!event(&json!({})).is_redacted());
+        assert!(event(&json!({"redacted_because": {}})).is_redacted());
+        assert!(event(&json!({"unsigned": {"redacted_because": {}}})).is_redacted());
+        assert!(!event(&json!({"redacted_because": null})).is_redacted());
+    }
+
+    #[test]
+    fn an_event_without_time_or_with_an_odd_one_is_an_event() {
+        let time = |ts: Value| {
+            event(&json!({"origin_server_ts": ts}))
+                .origin_server_ts()
+                .map(|ts| u64::from(ts.get()))
+        };
+        assert_eq!(time(json!(5)), Some(5));
+        assert_eq!(time(json!("noon")), None);
+        assert_eq!(event(&json!({})).origin_server_ts(), None);
+    }
+
+    #[test]
+    fn a_list_is_no_event() {
+        let list = br#"["$1", "!r", "@a:x", "m.room.message", null, null, null]"#;
+        assert!(Event::parse(list).is_err());
     }
 }

@@ -3,6 +3,7 @@
 mod events;
 mod ours;
 mod pushed;
+mod reply;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -38,6 +39,7 @@ pub(crate) const DEFAULT_READER: &str = "";
 #[must_use]
 pub struct Handlers {
     events: Vec<OnEvent>,
+    edits_apart: bool,
     /// Handlers of what is pushed besides events, by source.
     pushed: HashMap<&'static str, Vec<Arc<dyn Handler>>>,
     entries: Sources,
@@ -52,6 +54,7 @@ impl Handlers {
     /// These, and behind them `others`.
     pub fn and(mut self, others: Self) -> Self {
         self.events.extend(others.events);
+        self.edits_apart |= others.edits_apart;
         for (source, handlers) in others.pushed {
             self.pushed.entry(source).or_default().extend(handlers);
         }
@@ -74,7 +77,7 @@ impl Handlers {
     /// One handler for each source.
     pub(crate) fn into_sources(self, ours: Arc<OurUsers>) -> Sources {
         let mut sources = self.entries;
-        let events: Arc<dyn Handler> = Arc::new(Events::new(self.events, ours));
+        let events: Arc<dyn Handler> = Arc::new(Events::new(self.events, self.edits_apart, ours));
         sources.insert(MATRIX.to_owned(), events);
         for (source, handlers) in self.pushed {
             sources.insert(source.to_owned(), pushed::one_after_another(handlers));

@@ -52,7 +52,7 @@ pub use self::{
     device::{DeviceLists, KeyCounts, ToDevice},
     dispatch::{Delivery, HandlerError, HandlerResult, Retry, RetryPolicy},
     ephemeral::{Presence, Receipt, Typing},
-    event::Event,
+    event::{Edit, Event, Invitation, Membership, MembershipChange, Redaction, TypedEvent},
     handlers::Handlers,
     intent::{CreateRoom, CreatedRoom, Intent, Message, SOURCE_KEY, StateEvent},
     journal::{DeadLetter, Entry, Journal, JournalError, MATRIX, NewEntry, Stats},

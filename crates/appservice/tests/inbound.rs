@@ -91,8 +91,8 @@ async fn each_recorded_request_is_answered_and_each_event_handled_once() {
             .or_default() += 1;
         async { Ok(()) }
     })
-    .on_user_query(|_, id| async move { Ok(id == "@_fhir_bridge_lazyp2:huisarts") })
-    .on_room_query(|_, alias| async move { Ok(alias == "#_fhir_bridge_lazyp2:huisarts") })
+    .on_user_query(|_, id| async move { Ok(id.as_str() == "@_fhir_bridge_lazyp2:huisarts") })
+    .on_room_query(|_, alias| async move { Ok(alias.as_str() == "#_fhir_bridge_lazyp2:huisarts") })
     .build()
     .unwrap();
     let service = Running::start(service).await;
@@ -159,21 +159,21 @@ async fn a_query_gets_the_decoded_id_and_survives_a_handler_that_panics() {
     )
     .on_user_query(move |bot, id| {
         assert_eq!(bot.user_id(), "@bot:hs.test");
-        if id.contains("panic") {
+        if id.as_str().contains("panic") {
             std::panic::resume_unwind(Box::new("on purpose"));
         }
-        users.lock().unwrap().push(id);
+        users.lock().unwrap().push(id.to_string());
         async { Ok(true) }
     })
     .on_room_query(move |_, id| {
-        rooms.lock().unwrap().push(id);
+        rooms.lock().unwrap().push(id.to_string());
         async { std::panic::resume_unwind(Box::new("on purpose")) }
     })
     .build()
     .unwrap()
     .router();
     let get = |path: &'static str| call(&router, request("GET", path, ""));
-    let answer = get("/_matrix/app/v1/users/%40_ghost_a%2Fb%20%25%3Ahs.test").await;
+    let answer = get("/_matrix/app/v1/users/%40_ghost_a%2Fb%2B%25%3Ahs.test").await;
     assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({})));
     assert_eq!(
         get("/_matrix/app/v1/rooms/%23_portal_%C3%A9%3Ahs.test")
@@ -187,8 +187,16 @@ async fn a_query_gets_the_decoded_id_and_survives_a_handler_that_panics() {
     );
     assert_eq!(
         *asked.lock().unwrap(),
-        ["@_ghost_a/b %:hs.test", "#_portal_é:hs.test"]
+        ["@_ghost_a/b+%:hs.test", "#_portal_é:hs.test"]
     );
+    // What is no id doesn't exist, and nobody is asked.
+    for path in [
+        "/_matrix/app/v1/users/nobody",
+        "/_matrix/app/v1/rooms/%23nowhere",
+    ] {
+        assert_eq!(get(path).await.error(), (404, "M_NOT_FOUND".to_owned()));
+    }
+    assert_eq!(asked.lock().unwrap().len(), 2);
     for path in ["/_matrix/app/v1/users/%FF", "/_matrix/app/v1/rooms/%FF%FE"] {
         assert_eq!(get(path).await.error(), (400, "M_INVALID_PARAM".to_owned()));
     }
@@ -298,8 +306,8 @@ async fn the_paths_of_old_lead_to_the_same_endpoints() {
         "http://127.0.0.1:9".parse().unwrap(),
         journal(&folder).await,
     )
-    .on_user_query(|_, id| async move { Ok(id == "@_ghost_a/b:hs.test") })
-    .on_room_query(|_, alias| async move { Ok(alias == "#_portal_1:hs.test") })
+    .on_user_query(|_, id| async move { Ok(id.as_str() == "@_ghost_a/b:hs.test") })
+    .on_room_query(|_, alias| async move { Ok(alias.as_str() == "#_portal_1:hs.test") })
     .build()
     .unwrap();
     let router = service.router();

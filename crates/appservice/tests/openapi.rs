@@ -136,8 +136,8 @@ impl ThirdParty for Gitter {
 fn router(journal: Journal) -> Router {
     let homeserver = "http://127.0.0.1:9".parse().unwrap();
     AppService::builder(registration(), server(), homeserver, journal)
-        .on_user_query(|_, id| async move { Ok(id == "@known:hs.test") })
-        .on_room_query(|_, alias| async move { Ok(alias == "#known:hs.test") })
+        .on_user_query(|_, id| async move { Ok(id.as_str() == "@known:hs.test") })
+        .on_room_query(|_, alias| async move { Ok(alias.as_str() == "#known:hs.test") })
         .third_party(Gitter)
         .build()
         .unwrap()

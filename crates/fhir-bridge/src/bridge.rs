@@ -183,10 +183,11 @@ impl Bridge {
     }
 
     /// Does this ghost exist? It does when its person is on the FHIR server.
-    async fn user_query(self: Arc<Self>, bot: Intent, user: String) -> Result<bool, HandlerError> {
-        let Ok(user) = UserId::parse(user) else {
-            return Ok(false);
-        };
+    async fn user_query(
+        self: Arc<Self>,
+        bot: Intent,
+        user: OwnedUserId,
+    ) -> Result<bool, HandlerError> {
         let Some(person) = self.ids.resource(user.localpart()) else {
             return Ok(false);
         };

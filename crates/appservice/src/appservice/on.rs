@@ -2,16 +2,20 @@
 
 use std::{future::Future, sync::Arc};
 
-use ruma::events::room::message::OriginalRoomMessageEvent;
+use ruma::{
+    OwnedRoomAliasId, OwnedUserId,
+    events::{reaction::OriginalReactionEvent, room::message::OriginalRoomMessageEvent},
+};
 
 use super::Builder;
 use crate::{
     device::{DeviceLists, KeyCounts, ToDevice},
     dispatch::{Delivery, HandlerError, HandlerResult},
     ephemeral::{Presence, Receipt, Typing},
-    event::Event,
+    event::{Edit, Event, Invitation, Membership, Redaction, TypedEvent},
     handlers::Handlers,
     intent::Intent,
+    server::AnyQuery,
     thirdparty::ThirdParty,
 };
 
@@ -24,7 +28,27 @@ impl Builder {
         self
     }
 
-    /// Calls `handler` with each Matrix event, messages and state, also those of our own ghosts.
+    /// Calls `handler` with each event of the type of its argument: any of [`ruma::events`], one of your
+    /// own, or one of this crate's, as [`TypedEvent`] lists them.
+    ///
+    /// What the application service's own user and its exclusive ghosts say is left out, so that a bot
+    /// can't talk to itself; what they set as state isn't. [`Builder::on_event`] gets all. An event of
+    /// that type whose content can't be read becomes a dead letter, once the other handlers have seen it.
+    ///
+    /// See [`Handlers::on`] for an example.
+    #[must_use]
+    pub fn on<E, F, Fut>(mut self, handler: F) -> Self
+    where
+        E: TypedEvent,
+        F: Fn(Delivery, E) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.handlers = self.handlers.on(handler);
+        self
+    }
+
+    /// Calls `handler` with each Matrix event, messages and state, redacted or not, also those of our
+    /// own ghosts. No more than its head has been read: see [`Event::content`], [`Event::raw`].
     #[must_use]
     pub fn on_event<F, Fut>(mut self, handler: F) -> Self
     where
@@ -38,6 +62,8 @@ impl Builder {
     /// Calls `handler` with each `m.room.message` that somebody else sent: not with those of the
     /// application service's own user and of its exclusive ghosts, so a bot can't talk to itself,
     /// and not with redacted ones.
+    ///
+    /// Edits come as messages too, unless they have a handler of their own: see [`Builder::on_edit`].
     #[must_use]
     pub fn on_message<F, Fut>(mut self, handler: F) -> Self
     where
@@ -45,6 +71,65 @@ impl Builder {
         Fut: Future<Output = HandlerResult> + Send + 'static,
     {
         self.handlers = self.handlers.on_message(handler);
+        self
+    }
+
+    /// Calls `handler` with each edit of a message by somebody else. Handlers of
+    /// [`Builder::on_message`] no longer get them.
+    #[must_use]
+    pub fn on_edit<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(Delivery, Edit) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.handlers = self.handlers.on_edit(handler);
+        self
+    }
+
+    /// Calls `handler` with each `m.reaction` by somebody else.
+    #[must_use]
+    pub fn on_reaction<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(Delivery, OriginalReactionEvent) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.handlers = self.handlers.on_reaction(handler);
+        self
+    }
+
+    /// Calls `handler` with each event that somebody else takes back or removes. The event itself may
+    /// have been handled before, may never come, or may come redacted.
+    #[must_use]
+    pub fn on_redaction<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(Delivery, Redaction) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.handlers = self.handlers.on_redaction(handler);
+        self
+    }
+
+    /// Calls `handler` with who comes and goes, our own users too, and with changes of names and
+    /// pictures.
+    #[must_use]
+    pub fn on_membership<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(Delivery, Membership) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.handlers = self.handlers.on_membership(handler);
+        self
+    }
+
+    /// Calls `handler` with each invitation to the application service's own user and its exclusive
+    /// ghosts. It may be out of date: the inviter can have taken it back meanwhile.
+    #[must_use]
+    pub fn on_invitation<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(Delivery, Invitation) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.handlers = self.handlers.on_invitation(handler);
         self
     }
 
@@ -154,14 +239,14 @@ impl Builder {
 
     /// Answers the homeserver's question whether a user of ours exists; the handler may make it
     /// first. It gets [`Builder::query_timeout`], and the homeserver delivers nothing while it waits.
-    /// Default: no.
+    /// What is no user id doesn't exist. Default: no.
     #[must_use]
     pub fn on_user_query<F, Fut>(mut self, handler: F) -> Self
     where
-        F: Fn(Intent, String) -> Fut + Send + Sync + 'static,
+        F: Fn(Intent, OwnedUserId) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<bool, HandlerError>> + Send + 'static,
     {
-        self.users = Some(Arc::new(handler));
+        self.users = Some(typed(handler));
         self
     }
 
@@ -170,10 +255,10 @@ impl Builder {
     #[must_use]
     pub fn on_room_query<F, Fut>(mut self, handler: F) -> Self
     where
-        F: Fn(Intent, String) -> Fut + Send + Sync + 'static,
+        F: Fn(Intent, OwnedRoomAliasId) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<bool, HandlerError>> + Send + 'static,
     {
-        self.rooms = Some(Arc::new(handler));
+        self.rooms = Some(typed(handler));
         self
     }
 
@@ -183,4 +268,22 @@ impl Builder {
         self.third_party = Some(Arc::new(third_party));
         self
     }
+}
+
+/// Asks `handler` only for what is an id.
+fn typed<Id, F, Fut>(handler: F) -> Arc<dyn AnyQuery>
+where
+    Id: TryFrom<String>,
+    F: Fn(Intent, Id) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<bool, HandlerError>> + Send + 'static,
+{
+    Arc::new(move |bot: Intent, id: String| {
+        let answer = Id::try_from(id).ok().map(|id| handler(bot, id));
+        async move {
+            match answer {
+                Some(answer) => answer.await,
+                None => Ok(false),
+            }
+        }
+    })
 }

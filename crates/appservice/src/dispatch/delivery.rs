@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
@@ -23,6 +23,8 @@ pub struct Delivery {
     entry: Arc<Entry>,
     client: Client,
     scope: Arc<Scope>,
+    /// Read once for all handlers.
+    event: Arc<OnceLock<Option<Event>>>,
 }
 
 impl Delivery {
@@ -32,6 +34,7 @@ impl Delivery {
             entry: Arc::new(entry),
             client,
             scope: Arc::new(scope),
+            event: Arc::default(),
         }
     }
 
@@ -43,6 +46,7 @@ impl Delivery {
             entry: self.entry.clone(),
             client: self.client.clone(),
             scope: Arc::new(Scope::new(&name, self.may_be_repeat())),
+            event: self.event.clone(),
         }
     }
 
@@ -61,10 +65,25 @@ impl Delivery {
 
     /// The Matrix event, where the entry is one.
     #[must_use]
-    pub fn event(&self) -> Option<Event> {
-        (self.entry.source == MATRIX)
-            .then(|| Event::parse(&self.entry.payload).ok())
-            .flatten()
+    pub fn event(&self) -> Option<&Event> {
+        let read = || {
+            (self.entry.source == MATRIX)
+                .then(|| Event::parse(&self.entry.payload).ok())
+                .flatten()
+        };
+        self.event.get_or_init(read).as_ref()
+    }
+
+    /// The room of the Matrix event, where the entry is one.
+    #[must_use]
+    pub fn room_id(&self) -> Option<&RoomId> {
+        self.event().map(Event::room_id)
+    }
+
+    /// Who sent the Matrix event, where the entry is one.
+    #[must_use]
+    pub fn sender(&self) -> Option<&UserId> {
+        self.event().map(Event::sender)
     }
 
     /// Acts as `user`, who is the application service's own user or one of its ghosts.
