@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask demo` and `cargo xtask test`.
+//! The project's own commands: `cargo xtask demo`, `cargo xtask test` and `cargo xtask bench`.
 
 #![allow(
     clippy::print_stdout,
@@ -6,6 +6,7 @@
     reason = "these are commands for people at a terminal"
 )]
 
+mod bench;
 mod build;
 mod demo;
 mod test;
@@ -47,6 +48,15 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Measure the SDK beside bare axum and the SQLite floor; `--help` tells what can be chosen.
+    ///
+    /// Builds in release mode only what it needs.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Arguments for the bench, such as `--quick`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Start the servers that the tests use and keep them until Ctrl-C, so that `cargo test` finds them running.
     Up,
 }
@@ -63,6 +73,7 @@ fn main() -> ExitCode {
         match Cli::parse().command {
             Command::Demo { exit, fhir_url } => demo::run(exit, fhir_url).await,
             Command::Test { arguments } => test::run(&arguments).await,
+            Command::Bench { arguments } => bench::run(&arguments).await,
             Command::Up => up::run().await,
         }
     });
