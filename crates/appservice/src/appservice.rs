@@ -20,7 +20,7 @@ use crate::{
     dispatch::Limits,
     handlers::Readers,
     intent::{Intent, Scope},
-    journal::{Journal, JournalError, intake::Intake},
+    journal::{Journal, JournalError, Retention, intake::Intake},
     registration::Registration,
 };
 
@@ -60,6 +60,7 @@ pub struct AppService {
     client: Client,
     readers: Readers,
     intake: Arc<Intake>,
+    retention: Retention,
     limits: Limits,
 }
 

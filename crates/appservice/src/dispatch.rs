@@ -1,12 +1,12 @@
 //! Works the journal off: in order within a lane, lanes in parallel.
 //!
-//! One task, [`Dispatcher::run`], owns the lanes. It splits stored transactions into entries, takes
-//! the oldest entry of each free lane, runs the handler in a task of its own, and writes the outcome
-//! back: done (in batches), held for a retry, or a dead letter. A handler that panics or runs too
-//! long has failed; nothing it does stops the dispatcher.
+//! One task, [`Dispatcher::run`], owns the lanes. It takes the oldest entry of each free lane, runs the
+//! handler in a task of its own, and tells the journal the outcome: done (written down in batches), held
+//! for a retry, or a dead letter. A handler that panics or runs too long has failed; nothing it does
+//! stops the dispatcher.
 //!
-//! There are two of them: one for what is handled each, and one, with workers of its own, for what
-//! only counts until something newer comes, so that a room's messages never wait for who types.
+//! Each reader has two of them: one for what is handled each, and one, with workers of its own, for
+//! what only counts until something newer comes, so that a room's messages never wait for who types.
 
 mod delivery;
 mod handler;
@@ -14,15 +14,17 @@ mod lanes;
 mod retry;
 #[cfg(test)]
 mod tests;
+mod work_off;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use sha2::{Digest, Sha256};
 use tokio::{
     task::{JoinError, JoinSet},
     time::Instant,
 };
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::sync::CancellationToken;
 
 pub use self::{
     delivery::Delivery,
@@ -32,26 +34,23 @@ pub use self::{
 pub(crate) use self::{
     delivery::{Ordinals, next_ordinal},
     handler::Handler,
+    work_off::work_off,
 };
 use self::{
-    lanes::{Lanes, PER_LANE},
+    lanes::{Lanes, PER_LANE_READ},
     retry::Verdict,
 };
 use crate::{
     client::Client,
-    journal::{Entry, Journal, JournalError, Queue, intake::Intake, now_ms},
+    journal::{Due, Entry, Feed, Journal, JournalError, cause, now_ms},
+    store::Queue,
 };
 
-/// Completions are written at the latest when this many have gathered …
-const FLUSH_AT: usize = 64;
-/// … or this long after the first.
-const FLUSH_AFTER: Duration = Duration::from_millis(20);
 /// The pause after the database failed.
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
-/// Transactions, lanes and entries that are read before the handlers get a turn again.
-const TRANSACTIONS_AT_ONCE: u32 = 4;
+/// Lanes and entries that are read before the handlers get a turn again.
 const REFILLS_AT_ONCE: usize = 64;
-const ENTRIES_AT_ONCE: u32 = 256;
+const ENTRIES_AT_ONCE: usize = 256;
 
 /// The limits of the dispatcher.
 #[derive(Debug, Clone, Copy)]
@@ -86,74 +85,51 @@ impl Default for Limits {
 }
 
 struct Outcome {
-    entry: Entry,
+    entry: Arc<Entry>,
     result: HandlerResult,
 }
+
+/// The handlers of one reader, by the source of the entries that they work on.
+pub(crate) type Sources = HashMap<String, Arc<dyn Handler>>;
 
 pub(crate) struct Dispatcher {
     journal: Journal,
     client: Client,
-    handlers: Arc<HashMap<String, Arc<dyn Handler>>>,
+    handlers: Arc<Sources>,
     limits: Limits,
-    queue: Queue,
-    /// What is taken in when transactions are split.
-    intake: Arc<Intake>,
+    /// What is to be worked off.
+    feed: Feed,
     lanes: Lanes,
-    /// Something was appended since the journal was last looked at.
-    appended: bool,
-    /// The last scan left entries in the journal.
-    left_on_disk: bool,
-    /// The scan has met all entries up to this id.
+    /// All entries up to this id have been offered to the lanes.
     scanned_to: i64,
     /// A handler may have begun with entries up to this id, whatever the journal says of them: they
     /// were there when we started, or a failed attempt could not be written down.
     inherited: i64,
     /// Handlers at work, at most `limits.parallel`. Dropping it ends them.
     workers: JoinSet<Outcome>,
-    done: Vec<i64>,
-    flush_by: Option<Instant>,
-    /// The last completions could not be written. Nothing new is begun until they are: it would all
-    /// be repeated after a restart.
-    stuck: bool,
 }
 
 impl Dispatcher {
-    pub(crate) async fn new(
+    /// Works off what `reader` has to handle in one of its queues.
+    pub(crate) fn new(
         journal: Journal,
         client: Client,
-        handlers: HashMap<String, Arc<dyn Handler>>,
+        (reader, queue): (&str, Queue),
+        handlers: Arc<Sources>,
         limits: Limits,
-    ) -> Result<Self, JournalError> {
-        let inherited = journal.store().newest().await?;
-        Ok(Self {
+    ) -> Self {
+        let feed = journal.feed(reader, queue);
+        Self {
             journal,
             client,
-            handlers: Arc::new(handlers),
+            handlers,
             lanes: Lanes::for_workers(limits.parallel),
             limits,
-            queue: Queue::Each,
-            intake: Arc::default(),
-            appended: true,
-            left_on_disk: false,
             scanned_to: 0,
-            inherited,
+            inherited: feed.newest,
+            feed,
             workers: JoinSet::new(),
-            done: Vec::new(),
-            flush_by: None,
-            stuck: false,
-        })
-    }
-
-    /// Takes in of the transactions what `intake` says. By default, all that is no ephemeral event.
-    pub(crate) fn with_intake(mut self, intake: Arc<Intake>) -> Self {
-        self.intake = intake;
-        self
-    }
-
-    /// Works off the entries of which the latest counts, and none of the others.
-    pub(crate) fn of_latest(mut self) -> Self {
-        self.queue = Queue::Latest;
-        self
+        }
     }
 
     /// Works until `stop` is cancelled, then lets the handlers at work finish.
@@ -170,24 +146,16 @@ impl Dispatcher {
                 }
             };
             self.start_ready();
-            if self.workers.is_empty() && !self.done.is_empty() && !self.stuck {
-                self.flush_by = Some(Instant::now());
-            }
-            let wake = [self.flush_by, again_at].into_iter().flatten().min();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 // Before the outcomes: handlers that are always ready must not hide what is new.
-                () = self.journal.appended(self.queue), if filled.is_ok() => self.appended = true,
+                () = self.feed.changed(), if filled.is_ok() => {}
                 Some(outcome) = self.workers.join_next() => self.joined(outcome).await,
-                () = sleep_until(wake) => {}
+                () = sleep_until(again_at) => {}
             }
             while let Some(outcome) = self.workers.try_join_next() {
                 self.joined(outcome).await;
-            }
-            let full = self.done.len() >= FLUSH_AT && !self.stuck;
-            if full || self.flush_by.is_some_and(|by| by <= Instant::now()) {
-                self.flush().await;
             }
         }
         self.drain().await;
@@ -196,14 +164,12 @@ impl Dispatcher {
     /// Works one entry off, here and now; false when there is none to be had. For tests that step.
     #[cfg(test)]
     pub(crate) async fn step(&mut self) -> Result<bool, JournalError> {
-        self.appended = true;
         while self.fill().await? {}
         let Some(entry) = self.lanes.take() else {
             return Ok(false);
         };
         let outcome = self.attempt(entry).await;
         self.settle(outcome).await;
-        self.flush().await;
         Ok(true)
     }
 
@@ -223,20 +189,11 @@ impl Dispatcher {
                 }
             }
         }
-        self.flush().await;
     }
 
-    /// Brings what is in the journal into the lanes: a bounded piece, as far as there is room.
+    /// Brings what is to be worked off into the lanes: a bounded piece, as far as there is room.
     /// Returns whether there is more to be brought right away.
     async fn fill(&mut self) -> Result<bool, JournalError> {
-        let mut unsplit = false;
-        if self.appended && self.queue == Queue::Each {
-            let split = self
-                .journal
-                .split(TRANSACTIONS_AT_ONCE, &self.intake)
-                .await?;
-            unsplit = split >= TRANSACTIONS_AT_ONCE as usize;
-        }
         let now = now_ms();
         self.lanes.release(now);
         for _ in 0..REFILLS_AT_ONCE {
@@ -246,41 +203,51 @@ impl Dispatcher {
             let Some((lane, after)) = self.lanes.wants_refill() else {
                 break;
             };
-            let read = self
-                .journal
-                .store()
-                .waiting_in_lane(self.queue, &lane, after..=self.scanned_to, PER_LANE)
-                .await;
+            let range = (after, self.scanned_to);
+            let read = self.feed.waiting(Some(&lane), range, PER_LANE_READ).await;
             match read {
-                Ok(entries) => self.lanes.refill(&lane, entries, now),
+                Ok(page) => self.lanes.refill(&lane, page, now),
                 Err(error) => {
                     self.lanes.put_refill_back(lane, after);
                     return Err(error);
                 }
             }
         }
-        self.left_on_disk |= self.appended;
-        if self.left_on_disk && self.lanes.has_room() {
-            let entries = self
-                .journal
-                .store()
-                .waiting(self.queue, self.scanned_to, ENTRIES_AT_ONCE)
-                .await?;
-            self.left_on_disk = entries.len() >= ENTRIES_AT_ONCE as usize;
-            if let Some(last) = entries.last() {
-                self.scanned_to = last.id;
+        let mut left = self.lanes.has_refills();
+        match self.feed.next(self.lanes.room().min(ENTRIES_AT_ONCE)) {
+            Due::Entries(entries) => {
+                left = true;
+                for entry in entries {
+                    self.scanned_to = entry.id;
+                    self.lanes.offer(entry, now);
+                }
             }
-            for entry in entries {
-                self.lanes.offer(entry, now);
+            Due::Stored(up_to) if self.lanes.has_room() => {
+                left = true;
+                self.read_stored(up_to, now).await?;
             }
+            Due::Stored(_) | Due::Nothing => {}
         }
-        self.appended = unsplit;
-        let left = unsplit || self.left_on_disk || self.lanes.has_refills();
         Ok(left && self.lanes.has_room())
     }
 
+    /// A page of what is stored, up to an id.
+    async fn read_stored(&mut self, up_to: i64, now: i64) -> Result<(), JournalError> {
+        const PAGE: u32 = 256;
+        let range = (self.scanned_to, up_to);
+        let page = self.feed.waiting(None, range, PAGE).await?;
+        for entry in page.entries {
+            self.lanes.offer(entry, now);
+        }
+        self.scanned_to = self.scanned_to.max(page.up_to);
+        if !page.more {
+            self.feed.read(up_to);
+        }
+        Ok(())
+    }
+
     fn start_ready(&mut self) {
-        while self.workers.len() < self.limits.parallel && !self.stuck {
+        while self.workers.len() < self.limits.parallel && !self.journal.is_stuck() {
             let Some(entry) = self.lanes.take() else {
                 return;
             };
@@ -290,7 +257,7 @@ impl Dispatcher {
     }
 
     /// Runs the handler of an entry; whatever it does becomes an outcome.
-    fn attempt(&self, entry: Entry) -> impl Future<Output = Outcome> + Send + use<> {
+    fn attempt(&self, entry: Arc<Entry>) -> impl Future<Output = Outcome> + Send + use<> {
         let may_be_repeat = entry.begun || entry.attempts > 0 || entry.id <= self.inherited;
         let delivery = Delivery::new(entry.clone(), self.client.clone(), may_be_repeat);
         let handler = self.handlers.get(&entry.source).cloned();
@@ -302,24 +269,18 @@ impl Dispatcher {
                     entry.source
                 ))),
                 Some(handler) => {
-                    // In a task of its own, so that a panic ends there.
-                    let task = tokio::spawn(async move { handler.handle(delivery).await });
-                    let mut task = AbortOnDropHandle::new(task);
-                    match tokio::time::timeout(timeout, &mut task).await {
+                    // A panic ends here. When it runs too long, it ends at its next `await`; until then
+                    // the lane is still its own.
+                    let work = AssertUnwindSafe(async move { handler.handle(delivery).await });
+                    match tokio::time::timeout(timeout, work.catch_unwind()).await {
                         Ok(Ok(result)) => result,
                         Ok(Err(_)) => {
                             Err(HandlerError::new("the handler panicked", Retry::Backoff))
                         }
-                        Err(_) => {
-                            task.abort();
-                            // It ends at its next `await`. Until then the lane is still its own.
-                            task.await.unwrap_or_else(|_| {
-                                Err(HandlerError::new(
-                                    "the handler ran too long",
-                                    Retry::Backoff,
-                                ))
-                            })
-                        }
+                        Err(_) => Err(HandlerError::new(
+                            "the handler ran too long",
+                            Retry::Backoff,
+                        )),
                     }
                 }
             };
@@ -363,8 +324,8 @@ impl Dispatcher {
                     error = error.class(),
                     "entry failed, its lane waits"
                 );
-                let store = self.journal.store();
-                if let Err(error) = store
+                if let Err(error) = self
+                    .journal
                     .postpone(entry.id, attempts, due_at, error.class())
                     .await
                 {
@@ -388,9 +349,7 @@ impl Dispatcher {
     }
 
     fn finish(&mut self, entry: &Entry) {
-        self.done.push(entry.id);
-        self.flush_by
-            .get_or_insert_with(|| Instant::now() + FLUSH_AFTER);
+        self.journal.done(entry.id);
         self.lanes.finished(&entry.lane);
     }
 
@@ -403,37 +362,13 @@ impl Dispatcher {
             error = class,
             "entry is a dead letter: kept, and its lane goes on"
         );
-        match self.journal.store().bury(entry.id, attempts, class).await {
+        match self.journal.bury(entry.id, attempts, class).await {
             Ok(()) => self.lanes.finished(&entry.lane),
             Err(error) => {
                 tracing::error!(entry = entry.id, error = %error, "the dead letter is not in the journal, its lane waits");
                 self.inherited = self.inherited.max(entry.id);
                 let pause = i64::try_from(DATABASE_PAUSE.as_millis()).unwrap_or(1000);
                 self.lanes.failed(&entry.lane, entry.id, now_ms() + pause);
-            }
-        }
-    }
-
-    /// Marks what is done as done, in one commit.
-    async fn flush(&mut self) {
-        if self.done.is_empty() {
-            self.flush_by = None;
-            return;
-        }
-        let written = match self.queue {
-            Queue::Each => self.journal.store().complete(&self.done).await,
-            Queue::Latest => self.journal.store().forget(&self.done).await,
-        };
-        match written {
-            Ok(()) => {
-                self.done.clear();
-                self.flush_by = None;
-                self.stuck = false;
-            }
-            Err(error) => {
-                tracing::error!(entries = self.done.len(), error = %error, "completions are not in the journal, trying again");
-                self.flush_by = Some(Instant::now() + DATABASE_PAUSE);
-                self.stuck = true;
             }
         }
     }
@@ -456,9 +391,4 @@ async fn sleep_until(wake: Option<Instant>) {
 fn jitter(id: i64, now: i64) -> f64 {
     let digest = Sha256::digest(format!("{id}/{now}"));
     f64::from(digest[0]) / 255.0
-}
-
-/// The text of an error's cause; a database's own words hold no content.
-fn cause(error: &JournalError) -> Option<String> {
-    std::error::Error::source(error).map(ToString::to_string)
 }

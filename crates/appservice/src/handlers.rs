@@ -14,16 +14,14 @@ use std::{
 use self::events::{Events, OnEvent};
 pub(crate) use self::ours::OurUsers;
 use crate::{
-    dispatch::{Delivery, Handler, HandlerResult},
+    dispatch::{Delivery, Handler, HandlerResult, Sources},
     journal::MATRIX,
 };
 
 /// The name of a reader: who works the journal off with a progress of its own.
 pub(crate) type ReaderName = String;
-/// The handlers of one reader, by the source of the entries that they work on.
-pub(crate) type Sources = HashMap<String, Arc<dyn Handler>>;
 /// All readers.
-pub(crate) type Readers = BTreeMap<ReaderName, Sources>;
+pub(crate) type Readers = BTreeMap<ReaderName, Arc<Sources>>;
 
 /// The name of the reader that the handlers of a [`Builder`](crate::Builder) belong to.
 pub(crate) const DEFAULT_READER: &str = "";
@@ -74,7 +72,17 @@ impl Handlers {
         self
     }
 
-    /// One handler for each source.
+    /// One handler for each source that there is a handler for.
+    pub(crate) fn into_named_sources(self, ours: Arc<OurUsers>) -> Sources {
+        let asks_for_events = !self.events.is_empty();
+        let mut sources = self.into_sources(ours);
+        if !asks_for_events {
+            sources.remove(MATRIX);
+        }
+        sources
+    }
+
+    /// One handler for each source, and one for events in any case.
     pub(crate) fn into_sources(self, ours: Arc<OurUsers>) -> Sources {
         let mut sources = self.entries;
         let events: Arc<dyn Handler> = Arc::new(Events::new(self.events, self.edits_apart, ours));

@@ -3,35 +3,68 @@
 //!
 //! # What it guarantees
 //!
-//! - **Durable before the answer.** [`Journal::append_transaction`] and [`Journal::append`] return
-//!   after the commit has reached the disk. A cursor moves in the commit that appends what was read.
+//! - **Durable before the answer.** A transaction is on disk before the homeserver gets its `200`, and
+//!   [`Journal::append`] returns after the commit has reached the disk. A cursor moves in the commit that
+//!   appends what was read.
 //! - **Once in.** An entry has a natural key: for Matrix the event id. A second append of the same
 //!   key does nothing, also after the entry is done, whatever the transaction id was.
 //! - **In order.** Entries of one lane keep the order in which they were appended.
+//! - **Each reader for itself.** An entry is handed to each reader that has a handler for it, and each
+//!   has its own retries, dead letters and place.
 //! - **The latest counts** for what passes (typing, receipts, presence) and for the bookkeeping of
 //!   encryption: a newer entry takes the place of the one that waits, or joins it.
 //! - **Kept.** What can't be handled becomes a dead letter: counted, listed, and either retried or
-//!   skipped by a person. The payload of an entry that is done is erased; its key stays.
+//!   skipped by a person. The payload of an entry that is done is erased; its key stays, as a hash.
+//!   [`Retention`] changes either.
+//!
+//! # How
+//!
+//! A transaction is stored as it came, in one row: the only thing that the homeserver waits for. It is
+//! taken apart meanwhile, and its entries go to the lanes in memory. Where there is no room they are read
+//! from the store again. What is done is written down in batches, 20 ms later: after a crash, what was
+//! done in the last 20 ms is handled again. After the power has failed it is what was done since the
+//! last transaction.
 
 mod entry;
 mod error;
+mod feeds;
+mod inbox;
 pub(crate) mod intake;
 mod latest;
+mod ledger;
+mod retention;
+mod settle;
 pub(crate) mod split;
+mod take_in;
 #[cfg(test)]
 mod tests;
 
-use std::{path::Path, sync::Arc, time::SystemTime};
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
 
+use axum::body::Bytes;
 use tokio::sync::Notify;
 
-pub(crate) use self::latest::{Latest, Queue};
+pub(crate) use self::latest::Latest;
 pub use self::{
     entry::{DeadLetter, Entry, NewEntry, Stats},
     error::JournalError,
+    retention::Retention,
 };
-use self::{intake::Intake, split::Split};
-use crate::store::sqlite::SqliteStore;
+use self::{
+    feeds::{Feeds, Item},
+    inbox::{Fresh, Inbox},
+    intake::{Intake, Readers, readers_of},
+    ledger::Ledger,
+    split::{BadBody, Split},
+};
+use crate::store::{Newest, Queue, Row, Settlement, State, Store, sqlite::SqliteStore};
 
 /// The source of the events that a homeserver pushed. What else it pushes has sources that begin
 /// with this name and a dot.
@@ -47,17 +80,46 @@ pub(crate) const KEY_COUNTS: &str = "matrix.key_counts";
 const FOR_ENCRYPTION: [&str; 3] = [TO_DEVICE, DEVICE_LISTS, KEY_COUNTS];
 
 /// A handle on the journal; clones share it.
-#[derive(Clone, Debug)]
-pub struct Journal {
-    store: SqliteStore,
-    appended: Arc<Appended>,
+#[derive(Clone)]
+pub struct Journal(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn Store>,
+    /// What was there when it was opened.
+    opened: Newest,
+    readers: Mutex<Arc<Readers>>,
+    retention: Mutex<Retention>,
+    inbox: Mutex<Inbox>,
+    /// Locked before `ledger`, where both are.
+    feeds: Mutex<Feeds>,
+    ledger: Mutex<Ledger>,
+    /// One push at a time, so that the inbox is in order.
+    push_turn: tokio::sync::Mutex<()>,
+    take_in_turn: tokio::sync::Mutex<()>,
+    settle_turn: tokio::sync::Mutex<()>,
+    /// A transaction was pushed.
+    pushed: Notify,
+    /// Something is to be written down.
+    finished: Notify,
+    /// What is done can't be written down.
+    stuck: AtomicBool,
+    #[cfg(test)]
+    sqlite: Option<Arc<SqliteStore>>,
 }
 
-/// Wakes who works the entries off.
-#[derive(Debug, Default)]
-struct Appended {
-    each: Notify,
-    latest: Notify,
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").finish_non_exhaustive()
+    }
+}
+
+/// Why a transaction was not taken.
+#[derive(Debug)]
+pub(crate) enum PushError {
+    Bad(BadBody),
+    NotStored(JournalError),
+    /// A fault of ours. The transaction may be stored; the homeserver sends it again.
+    Panicked,
 }
 
 impl Journal {
@@ -72,31 +134,84 @@ impl Journal {
     /// [`JournalError::InUse`] when another process has it; else when the file can't be created, is no
     /// database, or was made by a newer version.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, JournalError> {
-        Ok(Self {
-            store: SqliteStore::open(path.as_ref()).await?,
-            appended: Arc::default(),
-        })
+        let store = Arc::new(SqliteStore::open(path.as_ref()).await?);
+        #[cfg(test)]
+        let store_of_tests = store.clone();
+        #[cfg_attr(not(test), expect(unused_mut, reason = "tests reach below"))]
+        let mut inner = Inner::new(store).await?;
+        #[cfg(test)]
+        {
+            inner.sqlite = Some(store_of_tests);
+        }
+        Ok(Self(Arc::new(inner)))
     }
 
-    /// Stores a homeserver's transaction as it came. It is durable when this returns.
-    ///
-    /// `body` has been checked to be a JSON object with a list `events`; the rest is looked at
-    /// behind the answer, and an event that can't be read becomes a dead letter of its own.
+    /// The journal in another store.
     ///
     /// # Errors
     ///
-    /// When it could not be stored; then nothing of it is.
-    pub async fn append_transaction(&self, txn_id: &str, body: &[u8]) -> Result<(), JournalError> {
-        self.store
-            .insert_transaction(txn_id, body, now_ms())
-            .await?;
-        self.appended.each.notify_one();
-        Ok(())
+    /// When it can't be read.
+    pub async fn with_store(store: impl Store) -> Result<Self, JournalError> {
+        Ok(Self(Arc::new(Inner::new(Arc::new(store)).await?)))
+    }
+
+    /// Stores a homeserver's transaction as it came, and takes it apart meanwhile. It is durable when
+    /// this returns.
+    pub(crate) async fn push(
+        &self,
+        txn_id: String,
+        body: Bytes,
+        intake: Arc<Intake>,
+    ) -> Result<(), PushError> {
+        let this = self.clone();
+        // In a task of its own: a homeserver that hangs up must not leave behind a transaction that is
+        // stored and that nobody knows of.
+        let pushed = tokio::spawn(async move { this.push_now(&txn_id, &body, &intake).await });
+        pushed.await.unwrap_or_else(|_| {
+            lock(&self.0.inbox).put_back();
+            self.0.pushed.notify_one();
+            Err(PushError::Panicked)
+        })
+    }
+
+    async fn push_now(&self, txn_id: &str, body: &[u8], intake: &Intake) -> Result<(), PushError> {
+        let _turn = self.0.push_turn.lock().await;
+        let received_at = now_ms();
+        // The database works in a thread of its own.
+        let (stored, split) = tokio::join!(self.0.store.push(txn_id, body, received_at), async {
+            split::split(txn_id, body, intake)
+        });
+        let id = stored.map_err(PushError::NotStored)?;
+        match split {
+            Ok(split) => {
+                let fresh = Fresh {
+                    id,
+                    received_at,
+                    split,
+                };
+                lock(&self.0.inbox).push(fresh);
+                self.0.pushed.notify_one();
+                Ok(())
+            }
+            Err(bad) => {
+                let settlement = Settlement {
+                    now: received_at,
+                    transactions: vec![id],
+                    ..Settlement::default()
+                };
+                // If that fails it is looked at again after the next start, and nothing is in it.
+                if let Err(error) = self.0.store.settle(&settlement).await {
+                    tracing::warn!(%error, "a body that was refused is still in the journal");
+                }
+                Err(PushError::Bad(bad))
+            }
+        }
     }
 
     /// Appends entries of the application's own, and moves a cursor, in one commit.
     ///
-    /// Returns how many were new. May be called again with the same entries: their keys decide.
+    /// Returns how many were new (for each reader that has a handler for them). May be called again with
+    /// the same entries: their keys decide.
     ///
     /// # Errors
     ///
@@ -106,9 +221,37 @@ impl Journal {
         entries: &[NewEntry],
         cursor: Option<(&str, &str)>,
     ) -> Result<u64, JournalError> {
-        let new = self.store.insert_entries(entries, cursor, now_ms()).await?;
-        self.appended.each.notify_one();
-        Ok(new)
+        let this = self.clone();
+        let entries = entries.to_vec();
+        let cursor = cursor.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        uncancelled(async move { this.append_now(entries, cursor).await }).await
+    }
+
+    async fn append_now(
+        &self,
+        entries: Vec<NewEntry>,
+        cursor: Option<(String, String)>,
+    ) -> Result<u64, JournalError> {
+        let readers = lock(&self.0.readers).clone();
+        let received_at = now_ms();
+        let (rows, under_way) = {
+            let mut feeds = lock(&self.0.feeds);
+            let mut rows = Vec::new();
+            for new in entries {
+                for reader in readers_of(&readers, new.source) {
+                    rows.push(row(&new, reader, feeds.ids(1), received_at, false));
+                }
+            }
+            let newest = feeds.newest();
+            let under_way = feeds.storing(Queue::Each, newest);
+            (rows, under_way)
+        };
+        let cursor = cursor
+            .as_ref()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let new = self.0.store.append(&rows, cursor, received_at).await;
+        lock(&self.0.feeds).stored(under_way);
+        new
     }
 
     /// Where the cursor `name` stands; `None` before it was first moved.
@@ -117,16 +260,7 @@ impl Journal {
     ///
     /// When the database can't be read.
     pub async fn cursor(&self, name: &str) -> Result<Option<String>, JournalError> {
-        self.store.cursor(name).await
-    }
-
-    /// How much waits, is dead, or was done.
-    ///
-    /// # Errors
-    ///
-    /// When the database can't be read.
-    pub async fn stats(&self) -> Result<Stats, JournalError> {
-        self.store.stats().await
+        self.0.store.cursor(name).await
     }
 
     /// Dead letters with an id above `after`, oldest first, at most `limit`.
@@ -139,20 +273,46 @@ impl Journal {
         after: i64,
         limit: u32,
     ) -> Result<Vec<DeadLetter>, JournalError> {
-        self.store.dead_letters(after, limit).await
+        self.settle_all().await?;
+        self.0.store.dead_letters(after, limit).await
     }
 
-    /// Puts a dead letter back at the end of its lane, with a fresh budget of attempts. Returns
-    /// whether there was one.
+    /// A dead letter and what it holds; `None` when there is none with this id. The payload is what
+    /// somebody wrote: show it to those only who may read it.
+    ///
+    /// # Errors
+    ///
+    /// When the database can't be read.
+    pub async fn dead_letter(
+        &self,
+        id: i64,
+    ) -> Result<Option<(DeadLetter, Arc<[u8]>)>, JournalError> {
+        self.0.store.dead_letter(id).await
+    }
+
+    /// Puts a dead letter back at the end of its lane, with a fresh budget of attempts and a new id.
+    /// Returns whether there was one.
     ///
     /// # Errors
     ///
     /// When the database can't be written.
     pub async fn retry_dead_letter(&self, id: i64) -> Result<bool, JournalError> {
-        let there = self.store.retry_dead_letter(id).await?;
-        self.appended.each.notify_one();
-        self.appended.latest.notify_one();
-        Ok(there)
+        let this = self.clone();
+        uncancelled(async move {
+            let (new_id, marks) = {
+                let mut feeds = lock(&this.0.feeds);
+                let new_id = feeds.ids(1);
+                let each = feeds.storing(Queue::Each, new_id);
+                (new_id, [each, feeds.storing(Queue::Latest, new_id)])
+            };
+            let there = this.0.store.retry_dead_letter(id, new_id).await;
+            let mut feeds = lock(&this.0.feeds);
+            for mark in marks {
+                feeds.stored(mark);
+            }
+            there
+        })
+        .await
     }
 
     /// Gives a dead letter up: its payload is erased, its key stays. Returns whether there was one.
@@ -161,68 +321,315 @@ impl Journal {
     ///
     /// When the database can't be written.
     pub async fn skip_dead_letter(&self, id: i64) -> Result<bool, JournalError> {
-        self.store.skip_dead_letter(id).await
+        self.0.store.skip_dead_letter(id).await
     }
 
-    /// Waits until something was appended for this queue since the last call.
-    pub(crate) async fn appended(&self, queue: Queue) {
-        match queue {
-            Queue::Each => self.appended.each.notified().await,
-            Queue::Latest => self.appended.latest.notified().await,
-        }
+    /// Removes what waits for a reader (see [`Builder::reader`](crate::Builder::reader)) that isn't there
+    /// any more, and its dead letters. Returns how many entries there were.
+    ///
+    /// # Errors
+    ///
+    /// When the database can't be written.
+    pub async fn forget_reader(&self, name: &str) -> Result<u64, JournalError> {
+        self.0.store.forget_reader(name).await
     }
 
-    /// Turns up to `limit` stored transactions into entries. Returns how many there were.
-    pub(crate) async fn split(&self, limit: u32, intake: &Intake) -> Result<usize, JournalError> {
-        let transactions = self.store.transactions(limit).await?;
-        for transaction in &transactions {
-            let split = split::split(&transaction.txn_id, &transaction.body, intake);
-            let new = self
-                .store
-                .replace_transaction(transaction.id, &split, transaction.received_at)
-                .await?;
-            let Split {
-                waiting,
-                kept,
-                latest,
-                unwanted,
-            } = &split;
-            if !latest.is_empty() {
-                self.appended.latest.notify_one();
-            }
-            tracing::debug!(
-                txn_id = transaction.txn_id,
-                entries = waiting.len() + kept.len(),
-                new,
-                latest = latest.len(),
-                unwanted,
-                "transaction is in the journal"
-            );
-        }
-        Ok(transactions.len())
+    /// How much waits, is dead, or was done.
+    ///
+    /// # Errors
+    ///
+    /// When the database can't be read.
+    pub async fn stats(&self) -> Result<Stats, JournalError> {
+        // When what is done can't be written down, the numbers are a little old.
+        let _ = self.settle_all().await;
+        let _turn = self.0.settle_turn.lock().await;
+        // Before the store: a transaction that is taken in meanwhile is counted as one that isn't.
+        let (transactions, waiting, oldest) = {
+            let ledger = lock(&self.0.ledger);
+            let (transactions, waiting) = ledger.open();
+            (transactions, waiting, ledger.oldest())
+        };
+        let counts = self.0.store.stats().await?;
+        let oldest = [counts.oldest_waiting, oldest];
+        Ok(Stats {
+            transactions: counts.transactions.saturating_sub(transactions as u64),
+            waiting: counts.waiting + waiting as u64,
+            oldest_waiting: oldest.into_iter().flatten().min(),
+            dead: counts.dead,
+            done: counts.done,
+            kept: counts.kept,
+        })
     }
 
-    /// What was kept until a handler asks for it now waits for that handler. Before the dispatchers
-    /// start: they read on from where they are, and these are older.
-    pub(crate) async fn adopt(&self, intake: &Intake) -> Result<(), JournalError> {
+    /// Who reads what, and how long things are kept. What was kept until a handler asks for it now waits
+    /// for that handler. Before the dispatchers start: they read on from where they are, and these are
+    /// older.
+    pub(crate) async fn adopt(
+        &self,
+        intake: &Intake,
+        retention: Retention,
+    ) -> Result<(), JournalError> {
+        *lock(&self.0.readers) = Arc::new(intake.readers.clone());
+        *lock(&self.0.retention) = retention;
+        lock(&self.0.ledger).keep_payloads(!retention.payloads.is_zero());
         for source in FOR_ENCRYPTION {
             if intake.handles(source) {
-                self.store.release_kept(source).await?;
+                self.0.store.release_kept(source).await?;
             }
         }
         Ok(())
     }
 
-    pub(crate) fn store(&self) -> &SqliteStore {
-        &self.store
+    /// Whether what is done can't be written down. Then nothing new should be begun: it would all be
+    /// repeated after a restart.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.0.stuck.load(Ordering::Relaxed)
     }
+
+    /// An entry is done.
+    pub(crate) fn done(&self, id: i64) {
+        lock(&self.0.ledger).done(id);
+        self.0.finished.notify_one();
+    }
+
+    /// An entry has failed.
+    pub(crate) async fn postpone(
+        &self,
+        id: i64,
+        attempts: u32,
+        due_at: i64,
+        error: &str,
+    ) -> Result<(), JournalError> {
+        self.settle_one(id).await?;
+        self.0.store.postpone(id, attempts, due_at, error).await
+    }
+
+    /// An entry becomes a dead letter.
+    pub(crate) async fn bury(
+        &self,
+        id: i64,
+        attempts: u32,
+        error: &str,
+    ) -> Result<(), JournalError> {
+        self.settle_one(id).await?;
+        self.0.store.bury(id, attempts, error).await
+    }
+
+    /// A dispatcher's view: from the oldest entry on.
+    pub(crate) fn feed(&self, reader: &str, queue: Queue) -> Feed {
+        let wake = Arc::new(Notify::new());
+        let mut feeds = lock(&self.0.feeds);
+        Feed {
+            journal: self.clone(),
+            number: feeds.open(reader, queue, wake.clone()),
+            newest: feeds.newest(),
+            reader: reader.to_owned(),
+            queue,
+            wake,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn sqlite(&self) -> &SqliteStore {
+        self.0.sqlite.as_ref().unwrap()
+    }
+}
+
+impl Inner {
+    async fn new(store: Arc<dyn Store>) -> Result<Self, JournalError> {
+        let opened = store.newest().await?;
+        Ok(Self {
+            store,
+            opened,
+            readers: Mutex::default(),
+            retention: Mutex::default(),
+            inbox: Mutex::new(Inbox::behind()),
+            feeds: Mutex::new(Feeds::above(opened.entry)),
+            ledger: Mutex::default(),
+            push_turn: tokio::sync::Mutex::default(),
+            take_in_turn: tokio::sync::Mutex::default(),
+            settle_turn: tokio::sync::Mutex::default(),
+            pushed: Notify::new(),
+            finished: Notify::new(),
+            stuck: AtomicBool::new(false),
+            #[cfg(test)]
+            sqlite: None,
+        })
+    }
+}
+
+/// What a dispatcher has still to look at, in the order of ids.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    journal: Journal,
+    number: u64,
+    /// The largest id when the feed was opened.
+    pub(crate) newest: i64,
+    reader: String,
+    queue: Queue,
+    wake: Arc<Notify>,
+}
+
+/// The next thing that a dispatcher looks at.
+pub(crate) enum Due {
+    /// Entries, in order.
+    Entries(Vec<Arc<Entry>>),
+    /// What is stored up to this id has to be read.
+    Stored(i64),
+    /// Nothing for now.
+    Nothing,
+}
+
+impl Feed {
+    /// Waits until there is something new since the last call.
+    pub(crate) async fn changed(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Up to so many entries that are next.
+    pub(crate) fn next(&self, most: usize) -> Due {
+        let mut feeds = lock(&self.journal.0.feeds);
+        let mut entries = Vec::new();
+        while entries.len() < most {
+            match feeds.peek(self.number) {
+                Some(Item::Entry(entry)) => entries.push(entry.clone()),
+                Some(Item::Stored {
+                    up_to,
+                    under_way: 0,
+                }) if entries.is_empty() => return Due::Stored(*up_to),
+                _ => break,
+            }
+            feeds.taken(self.number);
+        }
+        if entries.is_empty() {
+            Due::Nothing
+        } else {
+            Due::Entries(entries)
+        }
+    }
+
+    /// What is stored up to this id has been read.
+    pub(crate) fn read(&self, up_to: i64) {
+        lock(&self.journal.0.feeds).read(self.number, up_to);
+    }
+
+    /// Entries that wait, with an id above the range's start and up to its end, by id; of one lane, or
+    /// of all. About as many as `limit`, and never more.
+    pub(crate) async fn waiting(
+        &self,
+        lane: Option<&str>,
+        range: (i64, i64),
+        limit: u32,
+    ) -> Result<Page, JournalError> {
+        let most = limit as usize;
+        // Before the store: what goes from one to the other meanwhile is met twice, never missed.
+        let mut entries = match self.queue {
+            Queue::Each => lock(&self.journal.0.ledger).waiting(&self.reader, lane, range, most),
+            Queue::Latest => Vec::new(),
+        };
+        let store = &self.journal.0.store;
+        let stored = store
+            .waiting(&self.reader, self.queue, lane, range, limit)
+            .await?;
+        // Each of the two is complete up to its last one, or up to the end.
+        let complete = |count: usize, last: Option<i64>| match last {
+            Some(last) if count >= most => last,
+            _ => range.1,
+        };
+        let up_to = complete(entries.len(), entries.last().map(|entry| entry.id))
+            .min(complete(stored.len(), stored.last().map(|entry| entry.id)));
+        {
+            let ledger = lock(&self.journal.0.ledger);
+            // Some are done, and it isn't written down yet.
+            let stored = stored.into_iter();
+            let stored = stored.filter(|entry| !ledger.is_stored_done(entry.id));
+            entries.extend(stored.map(Arc::new));
+        }
+        entries.sort_by_key(|entry| entry.id);
+        entries.dedup_by_key(|entry| entry.id);
+        entries.retain(|entry| entry.id <= up_to);
+        entries.truncate(most);
+        let up_to = complete(entries.len(), entries.last().map(|entry| entry.id)).min(up_to);
+        Ok(Page {
+            entries,
+            up_to,
+            more: up_to < range.1,
+        })
+    }
+}
+
+/// Entries that wait.
+pub(crate) struct Page {
+    /// By id.
+    pub(crate) entries: Vec<Arc<Entry>>,
+    /// These are all up to this id …
+    pub(crate) up_to: i64,
+    /// … and there may be more above it.
+    pub(crate) more: bool,
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        lock(&self.journal.0.feeds).close(self.number);
+    }
+}
+
+fn row(new: &NewEntry, reader: &str, id: i64, received_at: i64, begun: bool) -> Row {
+    Row {
+        entry: Arc::new(Entry {
+            id,
+            reader: reader.to_owned(),
+            source: new.source.to_owned(),
+            key: new.key.clone(),
+            lane: new.lane.as_str().into(),
+            attempts: 0,
+            received_at,
+            due_at: 0,
+            begun,
+            slot: None,
+            payload: new.payload.as_slice().into(),
+        }),
+        state: if new.dead.is_some() {
+            State::Dead
+        } else {
+            State::Waiting
+        },
+        error: new.dead.map(ToOwned::to_owned),
+        seen: new
+            .key
+            .as_ref()
+            .map(|key| entry::seen_key(reader, new.source, key)),
+    }
+}
+
+/// Goes on also when nobody waits for it any more: what is under way in the store has to be heard of.
+async fn uncancelled<T: Send + 'static>(
+    work: impl Future<Output = Result<T, JournalError>> + Send + 'static,
+) -> Result<T, JournalError> {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(JournalError::Closed),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Unix time in milliseconds.
 pub(crate) fn now_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
+    unix_ms(SystemTime::now())
+}
+
+fn unix_ms(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |elapsed| {
             i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
         })
+}
+
+/// The text of an error's cause; a database's own words hold no content.
+pub(crate) fn cause(error: &JournalError) -> Option<String> {
+    std::error::Error::source(error).map(ToString::to_string)
 }

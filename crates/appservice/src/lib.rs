@@ -35,7 +35,7 @@ mod intent;
 mod journal;
 pub mod registration;
 mod server;
-mod store;
+pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod thirdparty;
@@ -55,7 +55,7 @@ pub use self::{
     event::{Edit, Event, Invitation, Membership, MembershipChange, Redaction, TypedEvent},
     handlers::Handlers,
     intent::{CreateRoom, CreatedRoom, Intent, Message, SOURCE_KEY, StateEvent},
-    journal::{DeadLetter, Entry, Journal, JournalError, MATRIX, NewEntry, Stats},
+    journal::{DeadLetter, Entry, Journal, JournalError, MATRIX, NewEntry, Retention, Stats},
 };
 
 /// The README's code has to compile too.

@@ -25,7 +25,11 @@ use axum::{
 use self::error::MatrixError;
 pub(crate) use self::query::{AnyQuery, DEADLINE, Query};
 use self::query::{by, within};
-use crate::{journal::Journal, registration::Registration, thirdparty::AnyThirdParty};
+use crate::{
+    journal::{Journal, intake::Intake},
+    registration::Registration,
+    thirdparty::AnyThirdParty,
+};
 
 /// The default limit of a body: a hundred events with their former contents fit in with room to
 /// spare. A smaller limit can block a homeserver's queue for ever.
@@ -34,6 +38,8 @@ pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 pub(crate) struct State {
     pub(crate) registration: Registration,
     pub(crate) journal: Journal,
+    /// What of a transaction is taken in.
+    pub(crate) intake: Arc<Intake>,
     pub(crate) users: Option<Query>,
     pub(crate) rooms: Option<Query>,
     pub(crate) third_party: Option<Arc<dyn AnyThirdParty>>,

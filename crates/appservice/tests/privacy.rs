@@ -238,7 +238,8 @@ async fn nothing_of_secrets_and_people_is_in_any_log() {
 
     let log = log.text();
     assert!(log.contains("dead letter"));
-    for target in ["TRACE", "sqlx", "hyper", "reqwest"] {
+    // sqlx is not heard at all: the journal switches its log of statements off.
+    for target in ["TRACE", "hyper", "reqwest"] {
         assert!(log.contains(target), "nothing of {target} was collected");
     }
     let leaks: Vec<_> = log.lines().filter(|line| line.contains("anary")).collect();

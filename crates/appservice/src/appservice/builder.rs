@@ -1,6 +1,6 @@
 //! What an application service is made of.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ruma::{OwnedServerName, RoomId, ServerName};
 use url::Url;
@@ -9,10 +9,10 @@ use super::{AppService, AppServiceError};
 use crate::{
     client::Client,
     dispatch::{Limits, RetryPolicy},
-    handlers::{DEFAULT_READER, Handlers, OurUsers, Readers, Sources},
+    handlers::{DEFAULT_READER, Handlers, OurUsers, Readers},
     intent::{Intent, Scope},
     journal::{
-        Journal,
+        Journal, Retention,
         intake::{Intake, RoomFilter, RoomPredicate},
     },
     registration::Registration,
@@ -27,12 +27,14 @@ pub struct Builder {
     homeserver: Url,
     journal: Journal,
     pub(super) handlers: Handlers,
+    readers: BTreeMap<String, Handlers>,
     wanted: Option<RoomPredicate>,
     pub(super) third_party: Option<Arc<dyn AnyThirdParty>>,
     query_timeout: Duration,
     pub(super) users: Option<Arc<dyn AnyQuery>>,
     pub(super) rooms: Option<Arc<dyn AnyQuery>>,
     limits: Limits,
+    retention: Retention,
     max_body_bytes: usize,
     request_timeout: Duration,
 }
@@ -50,15 +52,56 @@ impl Builder {
             homeserver,
             journal,
             handlers: Handlers::new(),
+            readers: BTreeMap::new(),
             wanted: None,
             third_party: None,
             query_timeout: server::DEADLINE,
             users: None,
             rooms: None,
             limits: Limits::default(),
+            retention: Retention::default(),
             max_body_bytes: server::MAX_BODY_BYTES,
             request_timeout: Duration::from_mins(1),
         }
+    }
+
+    /// A reader with a progress of its own: `handlers` get each entry that they ask for, beside the
+    /// handlers of the builder and those of other readers, with retries, dead letters and an order of
+    /// their own. One reader that fails, or is slow, holds up none of the others. Given twice, the
+    /// handlers of the same name are added up.
+    ///
+    /// ```
+    /// # use matrix_appservice::{Builder, Delivery, Event, HandlerResult, Handlers};
+    /// # fn example(builder: Builder) -> Builder {
+    /// async fn note(_: Delivery, event: Event) -> HandlerResult {
+    ///     println!("{} in {}", event.kind(), event.room_id());
+    ///     Ok(())
+    /// }
+    ///
+    /// builder.reader("audit", Handlers::new().on_event(note))
+    /// # }
+    /// ```
+    ///
+    /// The journal remembers under `name` how far it has come: when it changes, the reader begins anew
+    /// with what comes from then on, and what waited under the old name waits until
+    /// [`Journal::forget_reader`].
+    #[must_use]
+    pub fn reader(mut self, name: impl Into<String>, handlers: Handlers) -> Self {
+        let name = name.into();
+        if name == DEFAULT_READER {
+            self.handlers = self.handlers.and(handlers);
+        } else {
+            let before = self.readers.remove(&name).unwrap_or_default();
+            self.readers.insert(name, before.and(handlers));
+        }
+        self
+    }
+
+    /// How long the journal keeps what is done. Default: payloads not at all, keys for ever.
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
     }
 
     /// How often failed entries are tried again.
@@ -122,8 +165,8 @@ impl Builder {
     /// wanted yet), presence, and what encryption needs. A transaction is on disk as a whole until it
     /// has been looked through, right behind its acknowledgement.
     ///
-    /// `wanted` is asked once for each room of a transaction, between the acknowledgement and the
-    /// handlers, and holds all rooms up while it thinks: let it look into memory, not into a database.
+    /// `wanted` is asked once for each room of a transaction, while the transaction is being stored, and
+    /// holds up the acknowledgement while it thinks: let it look into memory, not into a database.
     /// It must know the application's rooms before [`AppService::run`](crate::AppService::run). When it
     /// panics, the room is stored.
     #[must_use]
@@ -149,14 +192,21 @@ impl Builder {
             self.request_timeout,
         )?;
         let default = self.handlers.into_sources(ours.clone());
-        let readers = Readers::from([(DEFAULT_READER.to_owned(), default)]);
-        let intake = Intake {
-            handled: readers.values().flat_map(Sources::keys).cloned().collect(),
+        let mut readers = Readers::from([(DEFAULT_READER.to_owned(), Arc::new(default))]);
+        for (name, handlers) in self.readers {
+            readers.insert(name, Arc::new(handlers.into_named_sources(ours.clone())));
+        }
+        let handled = readers.iter().map(|(name, sources)| {
+            let sources = sources.keys().cloned().collect();
+            (name.clone(), sources)
+        });
+        let intake = Arc::new(Intake {
+            readers: handled.collect(),
             rooms: self.wanted.map(|wanted| RoomFilter {
                 wanted,
                 ours: Arc::new(move |user| ours.contain(user)),
             }),
-        };
+        });
         let query = |handler: Option<Arc<dyn AnyQuery>>| {
             let client = client.clone();
             handler.map(|handler| Query {
@@ -173,6 +223,7 @@ impl Builder {
             third_party: self.third_party,
             query_timeout: self.query_timeout,
             journal: self.journal.clone(),
+            intake: intake.clone(),
             registration: self.registration,
         };
         Ok(AppService {
@@ -181,7 +232,8 @@ impl Builder {
             journal: self.journal,
             client,
             readers,
-            intake: Arc::new(intake),
+            intake,
+            retention: self.retention,
             limits: self.limits,
         })
     }

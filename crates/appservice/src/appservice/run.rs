@@ -5,7 +5,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{AppService, AppServiceError, announce::announce};
-use crate::{dispatch::Dispatcher, handlers::DEFAULT_READER};
+use crate::{
+    dispatch::{Dispatcher, work_off},
+    store::Queue,
+};
 
 impl AppService {
     /// Listens on `address` (such as `127.0.0.1:9000`) and works until Ctrl-C or SIGTERM.
@@ -38,22 +41,16 @@ impl AppService {
         router: Router,
         stop: CancellationToken,
     ) -> Result<(), AppServiceError> {
-        let client = self.client.clone();
-        self.journal.adopt(&self.intake).await?;
-        let handlers = self.readers.get(DEFAULT_READER).cloned();
-        let handlers = handlers.unwrap_or_default();
-        let dispatcher = async |limits| {
-            let (journal, client) = (self.journal.clone(), self.client.clone());
-            Dispatcher::new(journal, client, handlers.clone(), limits).await
-        };
-        let each = dispatcher(self.limits).await?.with_intake(self.intake);
-        let latest = dispatcher(self.limits.for_latest()).await?.of_latest();
+        self.journal.adopt(&self.intake, self.retention).await?;
+        let dispatchers = self.dispatchers();
         let stop_dispatch = stop.child_token();
-        let stopping = stop_dispatch.clone();
-        let mut dispatch = tokio::spawn(async move {
-            tokio::join!(each.run(stopping.clone()), latest.run(stopping));
-        });
-        let announcing = tokio::spawn(announce(client, self.id, stop.clone()));
+        let mut dispatch = tokio::spawn(work_off(
+            self.journal,
+            self.intake,
+            dispatchers,
+            stop_dispatch.clone(),
+        ));
+        let announcing = tokio::spawn(announce(self.client, self.id, stop.clone()));
         let listener = listener.tap_io(|stream| {
             // Answers are small; waiting for more to send would only make the homeserver wait.
             let _ = stream.set_nodelay(true);
@@ -82,6 +79,28 @@ impl AppService {
         };
         announcing.abort();
         ended
+    }
+
+    /// Two for each reader.
+    fn dispatchers(&self) -> Vec<Dispatcher> {
+        let queues = [
+            (Queue::Each, self.limits),
+            (Queue::Latest, self.limits.for_latest()),
+        ];
+        self.readers
+            .iter()
+            .flat_map(|(reader, handlers)| {
+                queues.map(|(queue, limits)| {
+                    Dispatcher::new(
+                        self.journal.clone(),
+                        self.client.clone(),
+                        (reader, queue),
+                        handlers.clone(),
+                        limits,
+                    )
+                })
+            })
+            .collect()
     }
 }
 

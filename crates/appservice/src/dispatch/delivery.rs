@@ -28,10 +28,10 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    pub(crate) fn new(entry: Entry, client: Client, may_be_repeat: bool) -> Self {
+    pub(crate) fn new(entry: Arc<Entry>, client: Client, may_be_repeat: bool) -> Self {
         let scope = Scope::new(&work(&entry), may_be_repeat);
         Self {
-            entry: Arc::new(entry),
+            entry,
             client,
             scope: Arc::new(scope),
             event: Arc::default(),
@@ -104,11 +104,17 @@ impl Delivery {
     }
 }
 
-/// Names the work that an entry is: the same after a restart, and when it was a dead letter.
+/// Names the work that an entry is: the same after a restart, and when it was a dead letter; another for
+/// each reader.
 fn work(entry: &Entry) -> String {
+    let reader = if entry.reader.is_empty() {
+        String::new()
+    } else {
+        format!("reader\0{}\0", entry.reader)
+    };
     match &entry.key {
-        Some(key) => format!("{}\0{key}", entry.source),
-        None => format!("{}\0entry:{}", entry.source, entry.id),
+        Some(key) => format!("{reader}{}\0{key}", entry.source),
+        None => format!("{reader}{}\0entry:{}", entry.source, entry.id),
     }
 }
 

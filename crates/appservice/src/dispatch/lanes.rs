@@ -9,15 +9,19 @@ use std::{
     sync::Arc,
 };
 
-use crate::journal::Entry;
+use crate::journal::{Entry, Page};
 
 pub(crate) type LaneKey = Arc<str>;
 
 /// Entries of one lane in memory at most.
-pub(crate) const PER_LANE: usize = 32;
+pub(crate) const PER_LANE: usize = 128;
+/// The same, for who reads them.
+pub(crate) const PER_LANE_READ: u32 = 128;
 /// Entries of all lanes in memory; with this many or more, the journal isn't read. Grows with the
 /// number of workers, so that lanes that are full can't keep the others from finding work.
-pub(crate) const IN_ALL: usize = 1024;
+pub(crate) const IN_ALL: usize = 4096;
+/// Bytes of payload of all lanes in memory, likewise.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -34,7 +38,7 @@ enum Phase {
 #[derive(Debug)]
 struct Lane {
     phase: Phase,
-    queue: VecDeque<Entry>,
+    queue: VecDeque<Arc<Entry>>,
     /// Entries above this id are in the journal and not in `queue`.
     left_behind: Option<i64>,
 }
@@ -50,6 +54,7 @@ pub(crate) struct Lanes {
     /// Held lanes by the time at which they go on.
     held: BTreeSet<(i64, LaneKey)>,
     queued: usize,
+    bytes: usize,
 }
 
 impl Lanes {
@@ -62,16 +67,26 @@ impl Lanes {
             refills: VecDeque::new(),
             held: BTreeSet::new(),
             queued: 0,
+            bytes: 0,
         }
     }
 
     /// Whether the journal may be read for more.
     pub(crate) fn has_room(&self) -> bool {
-        self.queued < self.most
+        self.room() > 0
+    }
+
+    /// For how many entries there is room.
+    pub(crate) fn room(&self) -> usize {
+        if self.bytes < MOST_BYTES {
+            self.most.saturating_sub(self.queued)
+        } else {
+            0
+        }
     }
 
     /// Takes in an entry that the scan has met, in the order of ids.
-    pub(crate) fn offer(&mut self, entry: Entry, now: i64) {
+    pub(crate) fn offer(&mut self, entry: Arc<Entry>, now: i64) {
         let key = entry.lane.clone();
         let lane = self.by_key.entry(key.clone()).or_insert_with(|| Lane {
             phase: Phase::Empty,
@@ -91,12 +106,18 @@ impl Lanes {
         }
         if entry.slot.is_some() {
             // What is newer has taken its place in the journal, too.
-            let before = lane.queue.len();
-            lane.queue.retain(|older| older.slot != entry.slot);
-            self.queued -= before - lane.queue.len();
+            lane.queue.retain(|older| {
+                let stays = older.slot != entry.slot;
+                if !stays {
+                    self.queued -= 1;
+                    self.bytes -= older.payload.len();
+                }
+                stays
+            });
         }
-        lane.queue.push_back(entry);
         self.queued += 1;
+        self.bytes += entry.payload.len();
+        lane.queue.push_back(entry);
         if lane.phase == Phase::Empty {
             lane.phase = Phase::Ready;
             self.ready.push_back(key);
@@ -104,7 +125,7 @@ impl Lanes {
     }
 
     /// The oldest entry of a lane that nobody works on.
-    pub(crate) fn take(&mut self) -> Option<Entry> {
+    pub(crate) fn take(&mut self) -> Option<Arc<Entry>> {
         loop {
             let key = self.ready.pop_front()?;
             let Some(lane) = self.by_key.get_mut(&key) else {
@@ -112,6 +133,7 @@ impl Lanes {
             };
             if let Some(entry) = lane.queue.pop_front() {
                 self.queued -= 1;
+                self.bytes -= entry.payload.len();
                 lane.phase = Phase::Busy;
                 return Some(entry);
             }
@@ -138,8 +160,10 @@ impl Lanes {
     /// The lane's entry `id` failed: the lane is held, with this entry as its first, until `due_at`.
     pub(crate) fn failed(&mut self, key: &LaneKey, id: i64, due_at: i64) {
         if let Some(lane) = self.by_key.get_mut(key) {
-            self.queued -= lane.queue.len();
-            lane.queue.clear();
+            for entry in lane.queue.drain(..) {
+                self.queued -= 1;
+                self.bytes -= entry.payload.len();
+            }
             lane.left_behind = Some(id - 1);
             lane.phase = Phase::Held;
             self.held.insert((due_at, key.clone()));
@@ -182,26 +206,29 @@ impl Lanes {
         self.refills.push_back((key, after));
     }
 
-    /// Hands a lane what was read for it: up to [`PER_LANE`] entries, all there are or not.
-    pub(crate) fn refill(&mut self, key: &LaneKey, entries: Vec<Entry>, now: i64) {
+    /// Hands a lane what was read for it.
+    pub(crate) fn refill(&mut self, key: &LaneKey, page: Page, now: i64) {
         let Some(lane) = self.by_key.get_mut(key) else {
             return;
         };
         lane.left_behind = None;
-        let full = entries.len() >= PER_LANE;
-        let last = entries.last().map(|entry| entry.id);
-        for entry in entries {
+        for entry in page.entries {
             self.offer(entry, now);
         }
         let Some(lane) = self.by_key.get_mut(key) else {
             return;
         };
-        match last {
-            None => {
-                self.by_key.remove(key);
+        if page.more && lane.left_behind.is_none() {
+            lane.left_behind = Some(page.up_to);
+        }
+        if lane.phase == Phase::Empty {
+            // Nothing that waits was on the page.
+            match lane.left_behind {
+                Some(after) => self.refills.push_back((key.clone(), after)),
+                None => {
+                    self.by_key.remove(key);
+                }
             }
-            Some(last) if full && lane.left_behind.is_none() => lane.left_behind = Some(last),
-            Some(_) => {}
         }
     }
 
@@ -221,13 +248,35 @@ impl Lanes {
 #[cfg(test)]
 mod model;
 
+/// What a journal with these entries says when a lane is read.
+#[cfg(test)]
+fn page<'a>(
+    journal: impl Iterator<Item = &'a Arc<Entry>>,
+    lane: &LaneKey,
+    range: (i64, i64),
+) -> Page {
+    let entries: Vec<_> = journal
+        .filter(|entry| entry.lane == *lane && entry.id > range.0 && entry.id <= range.1)
+        .take(PER_LANE)
+        .cloned()
+        .collect();
+    let last = entries.last().filter(|_| entries.len() >= PER_LANE);
+    let up_to = last.map_or(range.1, |last| last.id);
+    Page {
+        entries,
+        up_to,
+        more: up_to < range.1,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn entry(id: i64, lane: &str) -> Entry {
-        Entry {
+    fn entry(id: i64, lane: &str) -> Arc<Entry> {
+        Arc::new(Entry {
             id,
+            reader: String::new(),
             source: "test".to_owned(),
             key: None,
             lane: lane.into(),
@@ -237,19 +286,14 @@ mod tests {
             begun: false,
             slot: None,
             payload: Arc::new([]),
-        }
+        })
     }
 
     /// A journal in miniature: scan, refill, take, finish.
-    fn refill_all(lanes: &mut Lanes, journal: &[Entry]) {
+    fn refill_all(lanes: &mut Lanes, journal: &[Arc<Entry>]) {
         while let Some((key, after)) = lanes.wants_refill() {
-            let entries = journal
-                .iter()
-                .filter(|entry| entry.lane == key && entry.id > after)
-                .take(PER_LANE)
-                .cloned()
-                .collect();
-            lanes.refill(&key, entries, 0);
+            let page = page(journal.iter(), &key, (after, i64::MAX));
+            lanes.refill(&key, page, 0);
         }
     }
 
@@ -272,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_lane_with_more_than_it_can_hold_keeps_its_order_and_its_bound() {
-        let journal: Vec<_> = (1..=200).map(|id| entry(id, "a")).collect();
+        let journal: Vec<_> = (1..=500).map(|id| entry(id, "a")).collect();
         let mut lanes = Lanes::for_workers(1);
         for entry in &journal {
             lanes.offer(entry.clone(), 0);
@@ -284,7 +328,7 @@ mod tests {
             lanes.finished(&entry.lane);
             refill_all(&mut lanes, &journal);
         }
-        assert_eq!(seen, (1..=200).collect::<Vec<_>>());
+        assert_eq!(seen, (1..=500).collect::<Vec<_>>());
         assert!(lanes.is_empty());
     }
 
@@ -320,7 +364,7 @@ mod tests {
     fn an_entry_that_is_not_due_holds_its_lane_after_a_restart_too() {
         let mut lanes = Lanes::for_workers(1);
         let mut late = entry(1, "a");
-        late.due_at = 50;
+        Arc::make_mut(&mut late).due_at = 50;
         lanes.offer(late, 10);
         lanes.offer(entry(2, "a"), 10);
         assert!(lanes.take().is_none());

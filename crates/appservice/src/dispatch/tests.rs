@@ -8,10 +8,11 @@ use std::sync::{
 use ruma::{room_id, server_name};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
+use super::lanes::PER_LANE;
 use super::*;
 use crate::{
     Registration,
-    journal::{MATRIX, NewEntry},
+    journal::{MATRIX, NewEntry, intake::Intake},
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -78,14 +79,24 @@ impl World {
         Fut: Future<Output = HandlerResult> + Send + 'static,
     {
         let handler: Arc<dyn Handler> = Arc::new(handler);
+        // As at the end of the process before.
+        self.journal.settle_all().await.unwrap();
         Dispatcher::new(
             self.journal.clone(),
             self.client.clone(),
-            HashMap::from([("test".to_owned(), handler)]),
+            ("", Queue::Each),
+            HashMap::from([("test".to_owned(), handler)]).into(),
             self.limits,
         )
-        .await
-        .unwrap()
+    }
+
+    /// A transaction with one event.
+    async fn push(&self, event_id: &str) {
+        let body = format!(r#"{{"events":[{{"event_id":"{event_id}","room_id":"!a"}}]}}"#);
+        let pushed = self
+            .journal
+            .push("1".to_owned(), body.into(), Arc::default());
+        pushed.await.unwrap();
     }
 
     async fn done(&self) -> u64 {
@@ -93,7 +104,7 @@ impl World {
     }
 }
 
-async fn work_off(dispatcher: &mut Dispatcher) {
+async fn step_on(dispatcher: &mut Dispatcher) {
     while dispatcher.step().await.unwrap() {}
 }
 
@@ -138,7 +149,7 @@ async fn a_lane_keeps_its_order_while_its_entries_fail() {
             }
         })
         .await;
-    work_off(&mut dispatcher).await;
+    step_on(&mut dispatcher).await;
     let expected = [("a1", 3), ("a2", 3), ("a3", 3)]
         .map(|(key, times)| [(); 3].map(|()| key)[..times].to_vec())
         .concat();
@@ -248,7 +259,7 @@ async fn a_poisoned_entry_becomes_a_dead_letter_and_its_lane_goes_on() {
             }
         })
         .await;
-    work_off(&mut dispatcher).await;
+    step_on(&mut dispatcher).await;
     let times = |key: &str| calls.keys().iter().filter(|seen| *seen == key).count();
     assert_eq!(
         ["panics1", "hangs1", "fails1", "never1"].map(times),
@@ -339,7 +350,7 @@ async fn a_dead_letter_that_is_retried_is_a_repeat_with_the_ids_it_had() {
         .await;
     // Appended after the start: nobody has begun with it.
     world.append(&["c1"]).await;
-    work_off(&mut dispatcher).await;
+    step_on(&mut dispatcher).await;
     healthy.store(true, Ordering::SeqCst);
     let dead = world.journal.dead_letters(0, 10).await.unwrap();
     assert_eq!(dead.len(), 3);
@@ -347,7 +358,7 @@ async fn a_dead_letter_that_is_retried_is_a_repeat_with_the_ids_it_had() {
         assert!(world.journal.retry_dead_letter(dead.id).await.unwrap());
         assert!(!world.journal.retry_dead_letter(dead.id).await.unwrap());
     }
-    work_off(&mut dispatcher).await;
+    step_on(&mut dispatcher).await;
     let ids = ids.lock().unwrap().clone();
     let (first, again) = ids.split_at(3);
     assert!(!first[2].1);
@@ -374,7 +385,7 @@ async fn a_dead_letter_that_is_skipped_never_comes_back() {
             Ok(())
         })
         .await;
-    work_off(&mut dispatcher).await;
+    step_on(&mut dispatcher).await;
     let dead = world.journal.dead_letters(0, 10).await.unwrap();
     assert!(world.journal.skip_dead_letter(dead[0].id).await.unwrap());
     assert!(!world.journal.skip_dead_letter(dead[0].id).await.unwrap());
@@ -451,7 +462,7 @@ async fn what_comes_while_a_full_lane_is_read_again_is_handled_once() {
     }
     assert!(dispatcher.lanes.has_refills());
     world.append(later).await;
-    work_off(&mut dispatcher).await;
+    step_on(&mut dispatcher).await;
     assert_eq!(calls.keys(), keys);
 }
 
@@ -459,7 +470,7 @@ async fn what_comes_while_a_full_lane_is_read_again_is_handled_once() {
 async fn lanes_that_go_on_all_at_once_do_not_fill_the_memory() {
     let world = World::new().await;
     let keys: Vec<_> = (0..20)
-        .flat_map(|_| (0..150).map(|lane| format!("{}x", "l".repeat(lane + 1))))
+        .flat_map(|_| (0..500).map(|lane| format!("{}x", "l".repeat(lane + 1))))
         .enumerate()
         .map(|(nth, lane)| format!("{lane}{nth}"))
         .collect();
@@ -481,12 +492,12 @@ async fn lanes_that_go_on_all_at_once_do_not_fill_the_memory() {
         dispatcher.lanes.failed(&entry.lane, entry.id, i64::MAX / 2);
         while dispatcher.fill().await.unwrap() {}
     }
-    assert_eq!(held, 150);
+    assert_eq!(held, 500);
     assert_eq!(dispatcher.lanes.queued(), 0);
     dispatcher.lanes.release(i64::MAX);
     while dispatcher.fill().await.unwrap() {}
     assert!(
-        dispatcher.lanes.queued() > 900,
+        dispatcher.lanes.queued() > 4000,
         "{}",
         dispatcher.lanes.queued()
     );
@@ -497,33 +508,41 @@ async fn lanes_that_go_on_all_at_once_do_not_fill_the_memory() {
     );
     let stop = CancellationToken::new();
     let running = tokio::spawn(dispatcher.run(stop.clone()));
-    for _ in 0..3000 {
+    for _ in 0..10_000 {
         results.recv().await.unwrap();
     }
     stop.cancel();
     running.await.unwrap();
-    assert_eq!(world.done().await, 3000);
+    assert_eq!(world.done().await, 10_000);
 }
 
 #[tokio::test]
-async fn the_inbox_is_split_a_piece_at_a_time() {
+async fn what_is_pushed_is_taken_in_a_piece_at_a_time() {
     let world = World::new().await;
-    for nth in 0..40 {
-        let body = format!(r#"{{"events":[{{"event_id":"${nth}","room_id":"!a"}}]}}"#);
-        world
-            .journal
-            .append_transaction("1", body.as_bytes())
-            .await
-            .unwrap();
-    }
     let mut dispatcher = world.start(|_| async { Ok(()) }).await;
+    for nth in 0..1000 {
+        world.push(&format!("${nth}")).await;
+    }
+    let intake = Intake::default();
+    let stats = || async {
+        let stats = world.journal.stats().await.unwrap();
+        (stats.transactions, stats.waiting)
+    };
     // However fast the homeserver pushes, handlers get a turn in between.
-    assert!(dispatcher.fill().await.unwrap());
-    let left = world.journal.stats().await.unwrap().transactions;
-    assert_eq!(left, 36);
+    assert!(world.journal.take_in(&intake).await.unwrap());
+    let (left, waiting) = stats().await;
+    assert!(left >= 400, "{left}");
+    assert_eq!(left + waiting, 1000);
+    while world.journal.take_in(&intake).await.unwrap() {}
+    assert_eq!(stats().await, (0, 1000));
+    let mut lanes = Vec::new();
     while dispatcher.fill().await.unwrap() {}
-    let stats = world.journal.stats().await.unwrap();
-    assert_eq!((stats.transactions, stats.waiting), (0, 40));
+    while let Some(entry) = dispatcher.lanes.take() {
+        lanes.push(entry.id);
+        dispatcher.lanes.finished(&entry.lane);
+        while dispatcher.fill().await.unwrap() {}
+    }
+    assert_eq!(lanes, (1..=1000).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -549,16 +568,15 @@ async fn a_pause_outlives_a_restart_and_holds_its_own_lane_only() {
             async { Ok(()) }
         })
         .await;
-    work_off(&mut dispatcher).await;
+    step_on(&mut dispatcher).await;
     assert_eq!(calls.keys(), ["b1"]);
     let due_at = dispatcher.lanes.next_release().unwrap();
     let hour = i64::try_from(HOUR.as_millis()).unwrap();
     assert!((due_at - now_ms()) > hour - 60_000);
     // The hour is over.
-    let store = world.journal.store();
-    store.postpone(1, 1, 0, "later").await.unwrap();
+    world.journal.postpone(1, 1, 0, "later").await.unwrap();
     dispatcher.lanes.release(due_at);
-    work_off(&mut dispatcher).await;
+    step_on(&mut dispatcher).await;
     assert_eq!(calls.keys(), ["b1", "a1", "a2"]);
 }
 
@@ -581,12 +599,12 @@ async fn only_what_a_handler_may_have_begun_with_is_a_repeat() {
     };
     let mut dispatcher = start().await;
     world.append(&["a1"]).await;
-    work_off(&mut dispatcher).await;
+    step_on(&mut dispatcher).await;
     world.append(&["b1"]).await;
     drop(dispatcher);
     let mut dispatcher = start().await;
     world.append(&["c1"]).await;
-    work_off(&mut dispatcher).await;
+    step_on(&mut dispatcher).await;
     let expected = [("a1", false), ("a1", true), ("b1", true), ("c1", false)];
     assert_eq!(
         calls.all(),
@@ -607,7 +625,7 @@ async fn a_failure_that_could_not_be_written_down_still_makes_a_repeat() {
                 let (first, journal) = (seen.keys().len() == 1, journal.clone());
                 async move {
                     if first {
-                        journal.store().set_unwritable(true).await;
+                        journal.sqlite().set_unwritable(true).await;
                         return Err(HandlerError::new("once", verdict));
                     }
                     Ok(())
@@ -616,9 +634,9 @@ async fn a_failure_that_could_not_be_written_down_still_makes_a_repeat() {
             .await;
         world.append(&[&key]).await;
         assert!(dispatcher.step().await.unwrap());
-        world.journal.store().set_unwritable(false).await;
+        world.journal.sqlite().set_unwritable(false).await;
         dispatcher.lanes.release(i64::MAX);
-        work_off(&mut dispatcher).await;
+        step_on(&mut dispatcher).await;
         assert_eq!(calls.all(), [(key.clone(), false), (key, true)]);
     }
 }
@@ -683,7 +701,7 @@ async fn what_does_not_finish_in_time_is_ended_and_repeated_at_the_next_start() 
             async { Ok(()) }
         })
         .await;
-    work_off(&mut dispatcher).await;
+    step_on(&mut dispatcher).await;
     assert_eq!(calls.all(), [("a1".to_owned(), true)]);
 }
 
@@ -694,7 +712,7 @@ async fn while_completions_can_not_be_written_nothing_new_is_begun() {
     world
         .append(&keys.iter().map(String::as_str).collect::<Vec<_>>())
         .await;
-    world.journal.store().set_unwritable(true).await;
+    world.journal.sqlite().set_unwritable(true).await;
     let calls = Arc::new(AtomicUsize::new(0));
     let seen = calls.clone();
     let mut dispatcher = world
@@ -707,15 +725,18 @@ async fn while_completions_can_not_be_written_nothing_new_is_begun() {
     dispatcher.start_ready();
     let outcome = dispatcher.workers.join_next().await.unwrap();
     dispatcher.joined(outcome).await;
-    dispatcher.flush().await;
-    let retry_at = dispatcher.flush_by.unwrap();
-    assert!(retry_at > Instant::now(), "it doesn't spin");
+    assert!(world.journal.settle_all().await.is_err());
     dispatcher.start_ready();
     assert_eq!(dispatcher.workers.len(), 0);
 
     let stop = CancellationToken::new();
-    let running = tokio::spawn(dispatcher.run(stop.clone()));
-    world.journal.store().set_unwritable(false).await;
+    let running = tokio::spawn(work_off(
+        world.journal.clone(),
+        Arc::default(),
+        vec![dispatcher],
+        stop.clone(),
+    ));
+    world.journal.sqlite().set_unwritable(false).await;
     let mut done = 0;
     while done < 300 {
         tokio::task::yield_now().await;
@@ -724,6 +745,80 @@ async fn while_completions_can_not_be_written_nothing_new_is_begun() {
     stop.cancel();
     running.await.unwrap();
     assert_eq!(calls.load(Ordering::SeqCst), 300);
+}
+
+#[tokio::test]
+async fn what_is_done_is_written_down_by_itself_and_at_the_end() {
+    let world = World::new().await;
+    let intake = Arc::new(Intake::default());
+    let (finished, mut results) = mpsc::unbounded_channel();
+    let handler: Arc<dyn Handler> = Arc::new(move |delivery: Delivery| {
+        let _ = finished.send(delivery.entry().key.clone().unwrap());
+        async { Ok(()) }
+    });
+    let dispatcher = Dispatcher::new(
+        world.journal.clone(),
+        world.client.clone(),
+        ("", Queue::Each),
+        HashMap::from([(MATRIX.to_owned(), handler)]).into(),
+        world.limits,
+    );
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(work_off(
+        world.journal.clone(),
+        intake,
+        vec![dispatcher],
+        stop.clone(),
+    ));
+    let left = "SELECT (SELECT COUNT(*) FROM inbox) + (SELECT COUNT(*) FROM entry)";
+    let keys = "SELECT COUNT(*) FROM seen";
+    world.push("$1").await;
+    assert_eq!(results.recv().await.unwrap(), "$1");
+    // Nobody asks for it.
+    while world.journal.sqlite().number(keys).await < 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.journal.sqlite().number(left).await, 0);
+    world.push("$2").await;
+    assert_eq!(results.recv().await.unwrap(), "$2");
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!(world.journal.sqlite().number(keys).await, 2);
+    assert_eq!(world.journal.sqlite().number(left).await, 0);
+}
+
+#[tokio::test]
+async fn what_is_worked_on_for_long_is_stored_and_done_once() {
+    let world = World::new().await;
+    let calls = Calls::default();
+    let seen = calls.clone();
+    let handler: Arc<dyn Handler> = Arc::new(move |delivery: Delivery| {
+        seen.record(&delivery);
+        async { Ok(()) }
+    });
+    let mut dispatcher = Dispatcher::new(
+        world.journal.clone(),
+        world.client.clone(),
+        ("", Queue::Each),
+        HashMap::from([(MATRIX.to_owned(), handler)]).into(),
+        world.limits,
+    );
+    for nth in 1..=3 {
+        world.push(&format!("${nth}")).await;
+    }
+    while world.journal.take_in(&Intake::default()).await.unwrap() {}
+    while dispatcher.fill().await.unwrap() {}
+    let first = dispatcher.lanes.take().unwrap();
+    let outcome = dispatcher.attempt(first).await;
+    // One is stored while a handler has it, one while it waits for the lane.
+    for id in 1..=2 {
+        world.journal.postpone(id, 0, 0, "").await.unwrap();
+    }
+    dispatcher.settle(outcome).await;
+    step_on(&mut dispatcher).await;
+    assert_eq!(calls.keys(), ["$1", "$2", "$3"]);
+    let stats = world.journal.stats().await.unwrap();
+    assert_eq!((stats.transactions, stats.waiting, stats.done), (0, 0, 3));
 }
 
 #[tokio::test]
@@ -737,11 +832,11 @@ async fn a_journal_that_can_not_be_read_is_read_later() {
             async { Ok(()) }
         })
         .await;
-    world.journal.store().set_unreadable(true).await;
+    world.journal.sqlite().set_unreadable(true).await;
     assert!(dispatcher.fill().await.is_err());
     let stop = CancellationToken::new();
     let running = tokio::spawn(dispatcher.run(stop.clone()));
-    world.journal.store().set_unreadable(false).await;
+    world.journal.sqlite().set_unreadable(false).await;
     assert_eq!(results.recv().await.unwrap().as_deref(), Some("a1"));
     stop.cancel();
     running.await.unwrap();
@@ -753,13 +848,10 @@ async fn an_entry_that_nobody_handles_is_a_dead_letter() {
     let world = World::new().await;
     let unknown = NewEntry::new("elsewhere", "1", "a", Vec::new());
     world.journal.append(&[unknown], None).await.unwrap();
-    world
-        .journal
-        .append_transaction("1", br#"{"events":[{"event_id":"$1","room_id":"!a"}]}"#)
-        .await
-        .unwrap();
+    world.push("$1").await;
+    while world.journal.take_in(&Intake::default()).await.unwrap() {}
     let mut dispatcher = world.start(|_| async { Ok(()) }).await;
-    work_off(&mut dispatcher).await;
+    step_on(&mut dispatcher).await;
     let dead = world.journal.dead_letters(0, 10).await.unwrap();
     let sources: Vec<_> = dead.iter().map(|dead| dead.source.as_str()).collect();
     assert_eq!(sources, ["elsewhere", MATRIX]);

@@ -2,6 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest, Sha256};
+
 use super::{PRESENCE, RECEIPT, TYPING};
 
 /// An entry to be appended.
@@ -56,6 +59,8 @@ impl fmt::Debug for NewEntry {
 pub struct Entry {
     /// Grows in the order of appending.
     pub id: i64,
+    /// Who reads it: empty, or the name of one of [`Builder::reader`](crate::Builder::reader).
+    pub reader: String,
     /// Who made it.
     pub source: String,
     /// Its natural key within the source.
@@ -67,11 +72,12 @@ pub struct Entry {
     /// When it was stored, Unix time in ms.
     pub received_at: i64,
     /// Not to be tried before, Unix time in ms.
-    pub(crate) due_at: i64,
-    /// Whether a handler is known to have begun with it, also before it was a dead letter.
-    pub(crate) begun: bool,
+    pub due_at: i64,
+    /// Whether a handler may have begun with it before: it failed, was a dead letter, or came from a
+    /// transaction that an earlier process had taken in.
+    pub begun: bool,
     /// Its place, where only the latest counts.
-    pub(crate) slot: Option<Arc<str>>,
+    pub slot: Option<Arc<str>>,
     /// What was stored.
     pub payload: Arc<[u8]>,
 }
@@ -101,6 +107,9 @@ impl fmt::Debug for Entry {
 pub struct DeadLetter {
     /// The entry's id.
     pub id: i64,
+    /// Who could not handle it: empty, or the name of one of
+    /// [`Builder::reader`](crate::Builder::reader).
+    pub reader: String,
     /// Who made it.
     pub source: String,
     /// Its natural key.
@@ -118,7 +127,7 @@ pub struct DeadLetter {
 /// The journal in numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Transactions that are stored but not split into entries yet.
+    /// Transactions that are stored and not looked at yet.
     pub transactions: u64,
     /// Entries that wait or are being worked on.
     pub waiting: u64,
@@ -130,4 +139,14 @@ pub struct Stats {
     pub done: u64,
     /// Messages to devices, and other things that encryption needs, that no handler asks for yet.
     pub kept: u64,
+}
+
+/// What an entry is remembered by: opaque, and of the same length whatever it stands for.
+pub(super) fn seen_key(reader: &str, source: &str, key: &str) -> String {
+    let mut hash = Sha256::new();
+    for part in [reader, source, key] {
+        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    URL_SAFE_NO_PAD.encode(&hash.finalize()[..16])
 }

@@ -12,6 +12,9 @@ pub enum JournalError {
     /// Anything else that the database said.
     #[error("the journal's database failed")]
     Database(#[source] sqlx::Error),
+    /// The program is ending.
+    #[error("the program ends")]
+    Closed,
     /// Another process works on the file. Two on one journal would do everything twice.
     #[error("the journal {} is in use by another process: is another one running?", .0.display())]
     InUse(std::path::PathBuf),

@@ -1,10 +1,10 @@
 //! What only counts until something newer of its kind comes.
 
-/// Joins the payload that waits with the one that came, to one that says what both say.
-pub(crate) type Merge = fn(old: &[u8], new: &[u8]) -> Vec<u8>;
+use crate::store::Merge;
 
 /// An entry that takes the place of the one in the same slot, whether that one waits, is dead or is
 /// being worked on. It has no natural key, and its row goes when it is done.
+#[derive(Debug)]
 pub(crate) struct Latest {
     pub(crate) source: &'static str,
     pub(crate) lane: String,
@@ -15,14 +15,4 @@ pub(crate) struct Latest {
     pub(crate) merge: Option<Merge>,
     /// Nobody asks for it yet.
     pub(crate) kept: bool,
-}
-
-/// Which entries a dispatcher works off. The two share no worker, so that neither holds the other
-/// back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Queue {
-    /// Entries that are handled each.
-    Each,
-    /// Entries of which the latest counts.
-    Latest,
 }

@@ -53,11 +53,6 @@ pub(crate) enum BadBody {
     NoEvents,
 }
 
-/// Checks, before the answer, that [`split`] will be able to read `body`.
-pub(crate) fn check(body: &[u8]) -> Result<(), BadBody> {
-    parse(body).map(|_| ())
-}
-
 fn parse(body: &[u8]) -> Result<Transaction<'_>, BadBody> {
     match serde_json::from_slice(body) {
         // A list is read like an object with its values in order; no homeserver means that.
@@ -73,7 +68,7 @@ fn starts_as_object(json: &[u8]) -> bool {
 }
 
 /// A transaction, taken apart.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Split {
     /// To be handled.
     pub(crate) waiting: Vec<NewEntry>,
@@ -85,12 +80,20 @@ pub(crate) struct Split {
     pub(crate) unwanted: usize,
 }
 
-/// Takes apart a body that has passed [`check`]; of any other nothing is left.
-pub(crate) fn split(txn_id: &str, body: &[u8], intake: &Intake) -> Split {
+impl Split {
+    /// How much memory it takes, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let entries = self.waiting.iter().chain(&self.kept);
+        let entries: usize = entries.map(|entry| entry.payload.len() + 256).sum();
+        let latest = self.latest.iter().map(|latest| latest.payload.len() + 256);
+        entries + latest.sum::<usize>()
+    }
+}
+
+/// Takes apart a transaction's body.
+pub(crate) fn split(txn_id: &str, body: &[u8], intake: &Intake) -> Result<Split, BadBody> {
     let mut split = Split::default();
-    let Ok(transaction) = parse(body) else {
-        return split;
-    };
+    let transaction = parse(body)?;
     events::split(&transaction.events, intake, &mut split);
     if let Some(list) = transaction.ephemeral.or(transaction.old_ephemeral) {
         ephemeral::split(list, intake, &mut split);
@@ -109,7 +112,7 @@ pub(crate) fn split(txn_id: &str, body: &[u8], intake: &Intake) -> Split {
         .device_unused_fallback_key_types
         .or(transaction.old_fallback_keys);
     devices::keys(one_time_keys, fallback_keys, intake, &mut split);
-    split
+    Ok(split)
 }
 
 /// What can't be read is a dead letter; pushed again, it is still one.

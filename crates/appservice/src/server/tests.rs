@@ -1,5 +1,7 @@
 //! No acknowledgement before the commit: what happens when there is no commit.
 
+use std::sync::Arc;
+
 use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode},
@@ -8,7 +10,10 @@ use ruma::server_name;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::{AppService, Journal, Registration};
+use crate::{
+    AppService, Journal, Registration,
+    journal::{PushError, intake::Intake},
+};
 
 async fn put(router: &axum::Router, txn_id: u32) -> (StatusCode, Value) {
     let event =
@@ -51,14 +56,18 @@ async fn what_can_not_be_stored_is_not_acknowledged() {
     assert_eq!(put(&router, 1).await.0, StatusCode::OK);
     assert_eq!(stored().await, 1);
 
-    let store = journal.store();
+    let store = journal.sqlite();
     store.set_full(true).await;
     let (status, body) = put(&router, 2).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(body["errcode"], "M_UNKNOWN");
     assert_eq!(stored().await, 1);
-    let full = journal.append_transaction("3", &vec![b' '; 100_000]).await;
-    assert!(matches!(full, Err(crate::JournalError::DiskFull(_))));
+    let full = journal
+        .push("3".to_owned(), vec![b' '; 100_000].into(), Arc::default())
+        .await;
+    let Err(PushError::NotStored(crate::JournalError::DiskFull(_))) = full else {
+        panic!("{full:?}");
+    };
     store.set_full(false).await;
 
     store.set_unwritable(true).await;
@@ -68,12 +77,7 @@ async fn what_can_not_be_stored_is_not_acknowledged() {
     // The homeserver tries again, and nothing is missing.
     assert_eq!(put(&router, 2).await.0, StatusCode::OK);
     assert_eq!(stored().await, 2);
-    assert_eq!(
-        journal
-            .split(16, &crate::journal::intake::Intake::default())
-            .await
-            .unwrap(),
-        2
-    );
+    while journal.take_in(&Intake::default()).await.unwrap() {}
+    assert_eq!(stored().await, 0);
     assert_eq!(journal.stats().await.unwrap().waiting, 2);
 }

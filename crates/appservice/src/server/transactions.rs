@@ -12,12 +12,12 @@ use axum::{
 };
 
 use super::{Answer, MatrixError, ok};
-use crate::journal::split::{self, BadBody};
+use crate::journal::{PushError, split::BadBody};
 
 /// How long a body may take to come in. The homeserver gives up after as long.
 const BODY_DEADLINE: Duration = Duration::from_mins(1);
 
-/// Stores the transaction, then answers. What is in it is looked at behind the answer.
+/// Stores the transaction, then answers. What is in it is handled behind the answer.
 pub(super) async fn put(
     State(state): State<Arc<super::State>>,
     txn_id: Result<Path<String>, PathRejection>,
@@ -35,17 +35,20 @@ pub(super) async fn put(
             MatrixError::BodyUnread
         }
     })?;
-    split::check(&body).map_err(|bad| match bad {
-        BadBody::NotJson => MatrixError::NotJson,
-        BadBody::NoEvents => MatrixError::NoEvents,
-    })?;
-    state
-        .journal
-        .append_transaction(&txn_id, &body)
-        .await
-        .map_err(|error| {
+    let pushed = state.journal.push(txn_id, body, state.intake.clone()).await;
+    match pushed {
+        Ok(()) => ok(),
+        Err(PushError::Bad(BadBody::NotJson)) => Err(MatrixError::NotJson),
+        Err(PushError::Bad(BadBody::NoEvents)) => Err(MatrixError::NoEvents),
+        Err(PushError::NotStored(error)) => {
             tracing::error!(error = %error, "a transaction could not be stored; the homeserver keeps it and tries again");
-            MatrixError::NotStored
-        })?;
-    ok()
+            Err(MatrixError::NotStored)
+        }
+        Err(PushError::Panicked) => {
+            tracing::error!(
+                "storing a transaction panicked; the homeserver keeps it and tries again"
+            );
+            Err(MatrixError::NotStored)
+        }
+    }
 }

@@ -41,7 +41,7 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        3 => (0..4_usize, 1..40_usize, prop_oneof![4 => Just(0), 1 => 1..20_i64])
+        3 => (0..4_usize, 1..200_usize, prop_oneof![4 => Just(0), 1 => 1..20_i64])
             .prop_map(|(lane, many, due_in)| Op::Append { lane, many, due_in }),
         4 => (1..30_usize).prop_map(|limit| Op::Scan { limit }),
         4 => Just(Op::Refill),
@@ -55,15 +55,15 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-const MOST: usize = 48;
+const MOST: usize = 192;
 
 struct World {
     lanes: Lanes,
     /// The journal's waiting entries by id.
-    waiting: BTreeMap<i64, Entry>,
+    waiting: BTreeMap<i64, Arc<Entry>>,
     /// What each lane has still to hand out, oldest first: the whole of the model.
     expected: BTreeMap<LaneKey, VecDeque<i64>>,
-    busy: Vec<Entry>,
+    busy: Vec<Arc<Entry>>,
     finished: Vec<i64>,
     next_id: i64,
     scanned_to: i64,
@@ -88,8 +88,9 @@ impl World {
     }
 
     fn append(&mut self, lane: usize, due_in: i64) {
-        let entry = Entry {
+        let entry = Arc::new(Entry {
             id: self.next_id,
+            reader: String::new(),
             source: "test".to_owned(),
             key: None,
             lane: format!("lane {lane}").into(),
@@ -98,8 +99,8 @@ impl World {
             due_at: if due_in > 0 { self.now + due_in } else { 0 },
             begun: false,
             slot: None,
-            payload: Arc::new([]),
-        };
+            payload: Arc::new([1]),
+        });
         self.next_id += 1;
         let expected = self.expected.entry(entry.lane.clone()).or_default();
         expected.push_back(entry.id);
@@ -134,14 +135,8 @@ impl World {
             self.lanes.put_refill_back(key, after);
             return;
         }
-        let entries = self
-            .waiting
-            .values()
-            .filter(|entry| entry.lane == key && entry.id > after && entry.id <= self.scanned_to)
-            .take(PER_LANE)
-            .cloned()
-            .collect();
-        self.lanes.refill(&key, entries, self.now);
+        let page = page(self.waiting.values(), &key, (after, self.scanned_to));
+        self.lanes.refill(&key, page, self.now);
     }
 
     fn take(&mut self) -> bool {
@@ -181,7 +176,7 @@ impl World {
         let entry = self.busy.swap_remove(worker % self.busy.len());
         let due_at = self.now + pause;
         if written && let Some(waiting) = self.waiting.get_mut(&entry.id) {
-            waiting.due_at = due_at;
+            Arc::make_mut(waiting).due_at = due_at;
         }
         self.lanes.failed(&entry.lane, entry.id, due_at);
     }
@@ -228,6 +223,7 @@ impl World {
             .map(|lane| lane.queue.len())
             .sum();
         assert_eq!(self.lanes.queued, queued);
+        assert_eq!(self.lanes.bytes, queued, "each has one byte");
         // The last read before the lanes were full may have brought one page, or one lane, more.
         assert!(queued < MOST + PER_LANE, "{queued} entries in memory");
         for lane in self.lanes.by_key.values() {

@@ -8,8 +8,7 @@ fn an_odd_event_costs_only_itself() {
         {"event_id":"$3","room_id":"!b","\u0074ype":"m"}, ["$4","!b"],
         {"event_id":"$5\u0000","room_id":"!b"}, {"event_id":"$6","room_id":"!b\u0000"}
     ],"unknown":{}}"#;
-    assert_eq!(check(body), Ok(()));
-    let entries = split("1", body, &Intake::default()).waiting;
+    let entries = split("1", body, &Intake::default()).unwrap().waiting;
     let good: Vec<_> = entries
         .iter()
         .filter(|entry| entry.dead.is_none())
@@ -29,7 +28,11 @@ fn a_body_without_events_is_told_from_one_that_is_no_json() {
         r#"{"events":{}}"#,
         r#"{"events":null}"#,
     ] {
-        assert_eq!(check(body.as_bytes()), Err(BadBody::NoEvents), "{body}");
+        assert_eq!(
+            split("1", body.as_bytes(), &Intake::default()).map(|_| ()),
+            Err(BadBody::NoEvents),
+            "{body}"
+        );
     }
     for body in [
         "",
@@ -39,9 +42,16 @@ fn a_body_without_events_is_told_from_one_that_is_no_json() {
         "\u{0}",
         "{\"events\":[]} x",
     ] {
-        assert_eq!(check(body.as_bytes()), Err(BadBody::NotJson), "{body}");
+        assert_eq!(
+            split("1", body.as_bytes(), &Intake::default()).map(|_| ()),
+            Err(BadBody::NotJson),
+            "{body}"
+        );
     }
-    assert_eq!(check(b"{\"events\":[\"\xff\"]}"), Err(BadBody::NotJson));
+    assert_eq!(
+        split("1", b"{\"events\":[\"\xff\"]}", &Intake::default()).map(|_| ()),
+        Err(BadBody::NotJson)
+    );
 }
 
 #[test]
@@ -53,10 +63,14 @@ fn of_what_passes_only_what_is_listened_to_is_taken_in() {
     ]}"#;
     let sources = |handled: &[&str]| -> Vec<_> {
         let intake = Intake {
-            handled: handled.iter().map(ToString::to_string).collect(),
+            readers: [(
+                String::new(),
+                handled.iter().map(ToString::to_string).collect(),
+            )]
+            .into(),
             rooms: None,
         };
-        let latest = split("1", body, &intake).latest;
+        let latest = split("1", body, &intake).unwrap().latest;
         latest.iter().map(|latest| latest.source).collect()
     };
     assert!(sources(&[]).is_empty());

@@ -1,0 +1,194 @@
+//! Writing down what has become of transactions and entries, behind everybody's back.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::SystemTime,
+};
+
+use tokio::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{Journal, JournalError, ledger::Also, lock, now_ms, uncancelled};
+use crate::store::Queue;
+
+/// What is done is written down at the latest this long after it was.
+const SETTLE_AFTER: Duration = Duration::from_millis(20);
+/// The pause after the database failed.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How often the database's log is moved to its place while there is traffic, and how long it takes
+/// without traffic until it is emptied.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+/// How often what is kept for long enough is removed.
+const PURGE_EVERY: Duration = Duration::from_hours(1);
+
+impl Journal {
+    /// Writes down what is done, until `stop`; then what is left of it.
+    pub(crate) async fn settle_on(&self, stop: CancellationToken) {
+        let mut keeping = Housekeeping::new();
+        loop {
+            let store_at = lock(&self.0.ledger).store_at();
+            let wake = keeping.wake(store_at);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = self.0.finished.notified() => {
+                    // More will follow, and is written in the same commit.
+                    tokio::select! {
+                        () = stop.cancelled() => break,
+                        () = tokio::time::sleep(SETTLE_AFTER) => {}
+                    }
+                    keeping.busy = true;
+                }
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            if let Err(error) = self.settle_old().await {
+                tracing::error!(%error, cause = super::cause(&error), "what is done is not in the journal, trying again");
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = tokio::time::sleep(PAUSE) => {}
+                }
+                self.0.finished.notify_one();
+                continue;
+            }
+            keeping.keep(self).await;
+        }
+        if let Err(error) = self.settle_all().await {
+            tracing::error!(%error, cause = super::cause(&error), "what was done last is not in the journal; it is repeated at the next start");
+        }
+    }
+
+    /// Writes down what is done, and what has waited for long.
+    async fn settle_old(&self) -> Result<(), JournalError> {
+        while self.settle(Also::Old).await? {
+            // Pushes get their turn in between.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// Writes down all that is done.
+    pub(crate) async fn settle_all(&self) -> Result<(), JournalError> {
+        while self.settle(Also::Nothing).await? {}
+        Ok(())
+    }
+
+    /// Sees to it that an entry that waits is a row of its own.
+    pub(super) async fn settle_one(&self, id: i64) -> Result<(), JournalError> {
+        if lock(&self.0.ledger).is_open(id) {
+            self.settle(Also::Only(id)).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes down a bounded piece. Returns whether there is more.
+    pub(super) async fn settle(&self, also: Also) -> Result<bool, JournalError> {
+        if also == Also::Nothing && !lock(&self.0.ledger).is_due() {
+            return Ok(false);
+        }
+        let this = self.clone();
+        uncancelled(async move { this.settle_now(also).await }).await
+    }
+
+    async fn settle_now(&self, also: Also) -> Result<bool, JournalError> {
+        let _turn = self.0.settle_turn.lock().await;
+        let (drawn, under_way) = {
+            let mut feeds = lock(&self.0.feeds);
+            let mut drawn = lock(&self.0.ledger).draw(also, Instant::now(), now_ms());
+            for latest in &mut drawn.settlement.latest {
+                Arc::make_mut(&mut latest.row.entry).id = feeds.ids(1);
+            }
+            let waits = !drawn.settlement.latest.is_empty();
+            let newest = feeds.newest();
+            let under_way = waits.then(|| feeds.storing(Queue::Latest, newest));
+            (drawn, under_way)
+        };
+        if drawn.settlement.is_empty() {
+            return Ok(false);
+        }
+        let written = self.0.store.settle(&drawn.settlement).await;
+        {
+            let mut ledger = lock(&self.0.ledger);
+            match &written {
+                Ok(()) => ledger.written(&drawn),
+                Err(_) => ledger.not_written(&drawn),
+            }
+        }
+        let mut feeds = lock(&self.0.feeds);
+        if let Some(under_way) = under_way {
+            feeds.stored(under_way);
+        }
+        let was_stuck = self.0.stuck.swap(written.is_err(), Ordering::Relaxed);
+        if was_stuck && written.is_ok() {
+            feeds.wake_all();
+        }
+        written.map(|()| drawn.more)
+    }
+}
+
+/// What is done now and then.
+struct Housekeeping {
+    /// Something was written since the log was moved last.
+    busy: bool,
+    /// The log has not been emptied since.
+    full: bool,
+    tidy_at: Instant,
+    purge_at: Instant,
+}
+
+impl Housekeeping {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            busy: true,
+            full: true,
+            tidy_at: now + TIDY_EVERY,
+            purge_at: now,
+        }
+    }
+
+    fn wake(&self, store_at: Option<Instant>) -> Instant {
+        let tidy_at = (self.busy || self.full).then_some(self.tidy_at);
+        [store_at, tidy_at]
+            .into_iter()
+            .flatten()
+            .fold(self.purge_at, Instant::min)
+    }
+
+    async fn keep(&mut self, journal: &Journal) {
+        let now = Instant::now();
+        if (self.busy || self.full) && self.tidy_at <= now {
+            let idle = !self.busy;
+            if let Err(error) = journal.0.store.tidy(idle).await {
+                tracing::debug!(%error, "the journal's log could not be moved");
+            }
+            self.full = !idle;
+            self.busy = false;
+            self.tidy_at = Instant::now() + TIDY_EVERY;
+        }
+        if self.purge_at <= now {
+            match journal.purge().await {
+                Ok(true) => self.purge_at = Instant::now() + SETTLE_AFTER,
+                Ok(false) => self.purge_at = Instant::now() + PURGE_EVERY,
+                Err(error) => {
+                    tracing::warn!(%error, "what is kept for long enough could not be removed");
+                    self.purge_at = Instant::now() + PURGE_EVERY;
+                }
+            }
+        }
+    }
+}
+
+impl Journal {
+    /// Removes a bounded piece of what is kept for long enough. Returns whether there is more.
+    pub(crate) async fn purge(&self) -> Result<bool, JournalError> {
+        let retention = *lock(&self.0.retention);
+        let before = |kept: Duration| {
+            let at = SystemTime::now()
+                .checked_sub(kept)
+                .unwrap_or(SystemTime::UNIX_EPOCH);
+            super::unix_ms(at)
+        };
+        let keys = retention.keys.map(before);
+        self.0.store.purge(before(retention.payloads), keys).await
+    }
+}
