@@ -361,15 +361,18 @@ impl Journal {
         })
     }
 
-    /// Who reads what, and how long things are kept. What was kept until a handler asks for it now waits
-    /// for that handler. Before the dispatchers start: they read on from where they are, and these are
-    /// older.
+    /// Who reads what is appended from now on.
+    pub(crate) fn read_by(&self, readers: &Readers) {
+        *lock(&self.0.readers) = Arc::new(readers.clone());
+    }
+
+    /// How long things are kept. What was kept until a handler asks for it now waits for that handler.
+    /// Before the dispatchers start: they read on from where they are, and these are older.
     pub(crate) async fn adopt(
         &self,
         intake: &Intake,
         retention: Retention,
     ) -> Result<(), JournalError> {
-        *lock(&self.0.readers) = Arc::new(intake.readers.clone());
         *lock(&self.0.retention) = retention;
         lock(&self.0.ledger).keep_payloads(!retention.payloads.is_zero());
         for source in FOR_ENCRYPTION {

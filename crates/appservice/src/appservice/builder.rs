@@ -207,6 +207,7 @@ impl Builder {
                 ours: Arc::new(move |user| ours.contain(user)),
             }),
         });
+        self.journal.read_by(&intake.readers);
         let query = |handler: Option<Arc<dyn AnyQuery>>| {
             let client = client.clone();
             handler.map(|handler| Query {

@@ -223,3 +223,6 @@ impl Feed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

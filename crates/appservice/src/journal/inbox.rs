@@ -96,3 +96,6 @@ impl Inbox {
         self.behind = true;
     }
 }
+
+#[cfg(test)]
+mod tests;

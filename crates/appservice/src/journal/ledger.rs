@@ -376,3 +376,6 @@ pub(crate) enum Also {
     /// This entry.
     Only(i64),
 }
+
+#[cfg(test)]
+mod model;
