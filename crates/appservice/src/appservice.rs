@@ -3,6 +3,7 @@
 mod announce;
 mod builder;
 mod on;
+mod outbound;
 mod run;
 
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppServiceError {
-    /// The client to the homeserver can't be set up.
+    /// The client to the homeserver can't be set up, or the homeserver speaks none of the versions asked for.
     #[error(transparent)]
     Client(#[from] client::Error),
     /// The journal can't be used.
@@ -62,6 +63,7 @@ pub struct AppService {
     intake: Arc<Intake>,
     retention: Retention,
     limits: Limits,
+    versions: outbound::VersionRange,
 }
 
 impl AppService {

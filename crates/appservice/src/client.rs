@@ -1,32 +1,56 @@
 //! Calls to the homeserver, as the application service's own user or as one of its ghosts.
+//!
+//! A call that meets a homeserver which is away for a moment is made again, where that can't do
+//! harm; one that meets a rate limit waits, within limits ([`ClientConfig`]). What remains is an
+//! [`Error`] that says what now.
 
+mod call;
+mod clock;
+mod config;
 mod error;
+mod limiter;
+mod lru;
+mod memory;
+mod uploads;
+mod versions;
 
-use std::{
-    borrow::Cow,
-    collections::HashSet,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
+use http::{HeaderValue, header};
 use ruma::{
-    OwnedServerName, OwnedUserId, ServerName, UserId,
-    api::client::appservice::request_ping,
+    DeviceId, OwnedServerName, OwnedUserId, ServerName, UserId,
     api::{
-        AppserviceUserIdentity, IncomingResponse, MatrixVersion, OutgoingRequest,
-        OutgoingRequestAppserviceExt, SupportedVersions,
+        IncomingResponse, MatrixVersion, OutgoingRequest, SupportedVersions,
         auth_scheme::{AuthScheme, SendAccessToken},
         path_builder::PathBuilder,
     },
 };
+use serde::Deserialize;
+use tokio::{sync::Semaphore, time::Instant};
 use url::Url;
 
-pub use self::error::Error;
+pub(crate) use self::{
+    call::{Answer, Call, Repeat},
+    memory::Creation,
+};
+use self::{
+    clock::Clock,
+    limiter::{Limiter, TooLong, Turn},
+    memory::Memory,
+    uploads::UploadLimit,
+};
+pub use self::{config::ClientConfig, error::Error, versions::Versions};
 use crate::registration::{Registration, Token};
 
 /// The longest answer that is read.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+/// The pause after a 429 that names none.
+const UNNAMED_PAUSE: Duration = Duration::from_secs(1);
+/// The pause after a 429 that names next to none.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+/// Idle connections are closed by us, before a homeserver or a proxy does (60 s is usual): a call
+/// that is sent on a connection which the other side just closes fails.
+const IDLE_CONNECTION: Duration = Duration::from_secs(45);
 
 /// A connection to the homeserver. Cheap to clone.
 #[derive(Clone)]
@@ -34,21 +58,36 @@ pub struct Client(Arc<Inner>);
 
 struct Inner {
     http: reqwest::Client,
-    homeserver: Url,
+    /// Without a slash at the end.
+    homeserver: String,
     as_token: Token,
+    authorization: HeaderValue,
     server_name: OwnedServerName,
     sender: OwnedUserId,
     versions: SupportedVersions,
-    /// Ghosts that are known to be registered.
-    registered: Mutex<HashSet<OwnedUserId>>,
+    config: ClientConfig,
+    clock: Clock,
+    limiter: Arc<Limiter>,
+    /// Calls at the same time.
+    calls: Arc<Semaphore>,
+    memory: Memory,
+    upload_limit: UploadLimit,
+}
+
+/// As whom a call is made.
+#[derive(Clone, Copy)]
+pub(crate) struct Acting<'a> {
+    pub(crate) user: &'a UserId,
+    pub(crate) device: Option<&'a DeviceId>,
 }
 
 impl Client {
     pub(crate) fn try_new(
         registration: &Registration,
         server_name: OwnedServerName,
-        homeserver: Url,
+        homeserver: &Url,
         timeout: Duration,
+        config: ClientConfig,
     ) -> Result<Self, Error> {
         let sender = registration
             .sender(&server_name)
@@ -62,12 +101,24 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(10))
             .timeout(timeout)
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .tcp_nodelay(true)
             .build()
             .map_err(|_| Error::Request("the HTTP client can't be set up"))?;
+        let as_token = registration.as_token.clone();
+        let mut authorization = HeaderValue::try_from(format!("Bearer {}", as_token.expose()))
+            .map_err(|_| Error::Request("the as_token can't be put into a header"))?;
+        authorization.set_sensitive(true);
+        let (own, server) = (sender.clone(), server_name.clone());
+        let ghosts = registration.namespaces.users.clone();
+        let ours = Box::new(move |user: &UserId| {
+            *user == *own || (user.server_name() == server && ghosts.matches(user.as_str()))
+        });
         Ok(Self(Arc::new(Inner {
             http,
-            homeserver,
-            as_token: registration.as_token.clone(),
+            homeserver: homeserver.as_str().trim_end_matches('/').to_owned(),
+            as_token,
+            authorization,
             server_name,
             sender,
             // Stable paths (`/v3/`) only; each homeserver that is alive has them.
@@ -75,7 +126,12 @@ impl Client {
                 versions: [MatrixVersion::V1_11].into(),
                 features: std::collections::BTreeSet::new(),
             },
-            registered: Mutex::default(),
+            calls: Arc::new(Semaphore::new(config.parallel_calls.max(1))),
+            config,
+            clock: Clock::default(),
+            limiter: Arc::default(),
+            memory: Memory::new(config.remembered_rooms, ours),
+            upload_limit: UploadLimit::default(),
         })))
     }
 
@@ -91,7 +147,10 @@ impl Client {
         &self.0.server_name
     }
 
-    /// Sends a request as `user`.
+    /// Sends a request as `user`, for what [`Intent`](crate::Intent) has no word.
+    ///
+    /// It waits out rate limits, as all calls. What isn't a `POST` is made again when the homeserver is
+    /// away for a moment.
     ///
     /// # Errors
     ///
@@ -103,21 +162,22 @@ impl Client {
         for<'a> R::PathBuilder: PathBuilder<Input<'a> = Cow<'a, SupportedVersions>>,
     {
         let route = R::PATH_BUILDER.all_paths().last().unwrap_or("/");
-        let identity = if user == self.sender() {
-            AppserviceUserIdentity::default()
-        } else {
-            AppserviceUserIdentity::new(user)
-        };
-        let request: http::Request<Vec<u8>> = request
-            .try_into_http_request_with_identity(
-                self.0.homeserver.as_str(),
-                // Always, also where the specification needs none: `user_id` means nothing without.
+        let mut request: http::Request<Vec<u8>> = request
+            .try_into_http_request(
+                "",
                 SendAccessToken::Always(self.0.as_token.expose()),
-                identity,
                 Cow::Borrowed(&self.0.versions),
             )
             .map_err(|_| Error::Request("the request can't be put into HTTP"))?;
-        let response = self.exchange(request, route).await?;
+        // Every call gets our own, which is marked as a secret.
+        request.headers_mut().remove(header::AUTHORIZATION);
+        let acting = Acting { user, device: None };
+        let answer = self
+            .execute(acting, Call::from_http(route, request))
+            .await?;
+        let mut response = http::Response::new(answer.body);
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
         R::IncomingResponse::try_from_http_response(response).map_err(|_| Error::Answer { route })
     }
 
@@ -130,59 +190,202 @@ impl Client {
     /// `M_URL_NOT_SET`, `M_BAD_STATUS`, `M_CONNECTION_FAILED` or `M_CONNECTION_TIMEOUT` when it doesn't
     /// reach us; else as any call.
     pub async fn ping(&self, appservice_id: &str) -> Result<Duration, Error> {
-        let request = request_ping::v1::Request::new(appservice_id.to_owned());
-        Ok(self.send(self.sender(), request).await?.duration)
+        #[derive(Deserialize)]
+        struct Pong {
+            duration_ms: u64,
+        }
+        const ROUTE: &str = "/_matrix/client/v1/appservice/{appserviceId}/ping";
+        let call = Call::post(ROUTE, &[appservice_id])?.json(&serde_json::Map::new())?;
+        let pong: Pong = self.execute(self.as_sender(), call).await?.read()?;
+        Ok(Duration::from_millis(pong.duration_ms))
     }
 
-    /// One HTTP exchange. The error names the route's pattern, never the URL.
-    async fn exchange(
-        &self,
-        request: http::Request<Vec<u8>>,
-        route: &'static str,
-    ) -> Result<http::Response<Vec<u8>>, Error> {
-        let unreachable = |source: reqwest::Error| Error::Unreachable {
-            route,
-            source: source.without_url(),
-        };
-        let mut request = reqwest::Request::try_from(request)
-            .map_err(|_| Error::Request("the request can't be put into HTTP"))?;
-        for (name, value) in request.headers_mut() {
-            if name == http::header::AUTHORIZATION {
-                value.set_sensitive(true);
+    pub(crate) fn as_sender(&self) -> Acting<'_> {
+        Acting {
+            user: &self.0.sender,
+            device: None,
+        }
+    }
+
+    pub(crate) fn config(&self) -> &ClientConfig {
+        &self.0.config
+    }
+
+    /// Makes a call, and makes it again as far as that is allowed and worth it.
+    pub(crate) async fn execute(&self, acting: Acting<'_>, call: Call) -> Result<Answer, Error> {
+        let answered = self.begin(acting, call).await?;
+        answered.read().await
+    }
+
+    /// As [`Client::execute`], up to the answer's head.
+    pub(crate) async fn begin(&self, acting: Acting<'_>, call: Call) -> Result<Answering, Error> {
+        let Inner {
+            clock,
+            config,
+            limiter,
+            ..
+        } = &*self.0;
+        let (route, repeat) = (call.route, call.repeat);
+        let mut next = Some(self.request(acting, call)?);
+        let began = clock.now();
+        let wait_until = began + config.longest_wait;
+        let limited = |TooLong(pause)| Error::limited(route, pause);
+        let mut turn: Option<Turn> = limiter
+            .enter(clock, acting.user, route, wait_until)
+            .await
+            .map_err(limited)?;
+        let mut attempts = 0;
+        loop {
+            // A body that is streamed can be sent once.
+            let Some(request) = next.take() else {
+                return Err(Error::Request("a stream can't be sent again"));
+            };
+            next = request.try_clone();
+            let error = match self.exchange(route, request).await {
+                Ok(answering) => return Ok(answering),
+                Err(error) => error,
+            };
+            if let Some(pause) = error.asks_for_pause() {
+                if next.is_none() {
+                    return Err(error);
+                }
+                let pause = pause.unwrap_or(UNNAMED_PAUSE).max(SHORTEST_PAUSE);
+                tracing::debug!(route, pause_ms = pause.as_millis(), "rate limited");
+                let waited = limiter
+                    .limited(clock, turn.take(), acting.user, route, pause, wait_until)
+                    .await;
+                turn = Some(waited.map_err(limited)?);
+                continue;
+            }
+            attempts += 1;
+            let may = error.is_transient() && (repeat == Repeat::Always || error.is_unsent());
+            let elapsed = clock.now() - began;
+            match config.pause(attempts, elapsed, clock.jitter()) {
+                Some(pause) if may && next.is_some() => clock.sleep(pause).await,
+                _ => return Err(error),
             }
         }
-        let mut response = self.0.http.execute(request).await.map_err(unreachable)?;
-        let status = response.status();
-        let retry_after = error::retry_after_header(response.headers());
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+    }
+
+    /// Pauses after `error` when the caller itself may try again; false when it may not.
+    pub(crate) async fn pause_after(&self, error: &Error, attempts: u32, began: Instant) -> bool {
+        let clock = &self.0.clock;
+        let elapsed = clock.now() - began;
+        match self.0.config.pause(attempts, elapsed, clock.jitter()) {
+            Some(pause) if error.is_transient() => {
+                clock.sleep(pause).await;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.0.clock.now()
+    }
+
+    fn request(&self, acting: Acting<'_>, mut call: Call) -> Result<reqwest::Request, Error> {
+        // Without a `user_id` it is the application service's own user.
+        if acting.user != self.sender() {
+            call = call.query("user_id", acting.user.as_str());
+        }
+        if let Some(device) = acting.device {
+            call = call.query("device_id", device.as_str());
+        }
+        let homeserver = &self.0.homeserver;
+        let mut url = String::with_capacity(homeserver.len() + call.target.len());
+        url.push_str(homeserver);
+        url.push_str(&call.target);
+        let url =
+            Url::parse(&url).map_err(|_| Error::Request("the call can't be put into a URL"))?;
+        let mut request = reqwest::Request::new(call.method, url);
+        *request.headers_mut() = call.headers;
+        request
+            .headers_mut()
+            .insert(header::AUTHORIZATION, self.0.authorization.clone());
+        *request.body_mut() = call.body;
+        if call.is_media {
+            *request.timeout_mut() = Some(self.0.config.media_timeout);
+        }
+        Ok(request)
+    }
+
+    /// One HTTP exchange up to the answer's head. The error names the route's pattern, never the URL.
+    async fn exchange(
+        &self,
+        route: &'static str,
+        request: reqwest::Request,
+    ) -> Result<Answering, Error> {
+        // Never closed.
+        let place = self.0.calls.clone().acquire_owned().await.ok();
+        let response = self
+            .0
+            .http
+            .execute(request)
+            .await
+            .map_err(|source| Error::unreachable(route, source))?;
+        let answering = Answering {
+            route,
+            response,
+            _place: place,
+        };
+        let status = answering.response.status();
+        if status.is_success() {
+            return Ok(answering);
+        }
+        let retry_after = error::retry_after_header(answering.response.headers());
+        let answer = answering.read().await?;
+        Err(Error::refused(route, status, &answer.body, retry_after))
+    }
+
+    /// What is known without asking.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.0.memory
+    }
+
+    /// Looks at a Matrix event before it is handled, for what it tells of our users and rooms.
+    pub(crate) fn observe(&self, event_json: &[u8]) {
+        self.0.memory.observe(event_json);
+    }
+}
+
+/// An answer whose body is still to be read. It counts as a call until it is dropped.
+pub(crate) struct Answering {
+    route: &'static str,
+    response: reqwest::Response,
+    _place: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+impl Answering {
+    async fn read(mut self) -> Result<Answer, Error> {
+        let expected = self.response.content_length().unwrap_or(0);
+        let expected = usize::try_from(expected).unwrap_or(usize::MAX);
+        let mut body = Vec::with_capacity(expected.min(64 * 1024));
+        while let Some(chunk) = self.chunk().await? {
             if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err(Error::Answer { route });
+                return Err(Error::Answer { route: self.route });
             }
             body.extend_from_slice(&chunk);
         }
-        if status.is_success() {
-            let mut answer = http::Response::new(body);
-            *answer.status_mut() = status;
-            *answer.headers_mut() = std::mem::take(response.headers_mut());
-            return Ok(answer);
-        }
-        Err(Error::refused(route, status, &body, retry_after))
+        Ok(Answer {
+            route: self.route,
+            status: self.response.status(),
+            headers: std::mem::take(self.response.headers_mut()),
+            body,
+        })
     }
 
-    pub(crate) fn is_registered(&self, user: &UserId) -> bool {
-        self.lock().contains(user)
+    pub(crate) fn headers(&self) -> &http::HeaderMap {
+        self.response.headers()
     }
 
-    pub(crate) fn remember_registered(&self, user: &UserId) {
-        self.lock().insert(user.to_owned());
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.response.content_length()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<OwnedUserId>> {
-        self.0
-            .registered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    pub(crate) async fn chunk(&mut self) -> Result<Option<axum::body::Bytes>, Error> {
+        let chunk = self.response.chunk().await;
+        chunk.map_err(|source| Error::unreachable(self.route, source))
     }
 }
 
@@ -194,3 +397,6 @@ impl fmt::Debug for Client {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

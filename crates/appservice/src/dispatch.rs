@@ -42,7 +42,7 @@ use self::{
 };
 use crate::{
     client::Client,
-    journal::{Due, Entry, Feed, Journal, JournalError, cause, now_ms},
+    journal::{Due, Entry, Feed, Journal, JournalError, MATRIX, cause, now_ms},
     store::Queue,
 };
 
@@ -258,6 +258,9 @@ impl Dispatcher {
 
     /// Runs the handler of an entry; whatever it does becomes an outcome.
     fn attempt(&self, entry: Arc<Entry>) -> impl Future<Output = Outcome> + Send + use<> {
+        if entry.source == MATRIX {
+            self.client.observe(&entry.payload);
+        }
         let may_be_repeat = entry.begun || entry.attempts > 0 || entry.id <= self.inherited;
         let delivery = Delivery::new(entry.clone(), self.client.clone(), may_be_repeat);
         let handler = self.handlers.get(&entry.source).cloned();

@@ -6,20 +6,45 @@
 //! is sent. So a message whose answer was lost is found, not doubled, also when the homeserver has
 //! forgotten its transaction ids (Synapse keeps them for half an hour and loses them on a restart).
 
+mod account;
+mod alias;
+mod device;
+mod directory;
+mod event;
+mod media;
 mod membership;
 mod message;
+mod power_levels;
+mod presence;
+mod profile;
+mod receipt;
+mod redaction;
+mod relation;
 mod room;
 mod scope;
-mod user;
+mod send;
+mod space;
+mod state;
+mod typing;
+mod upgrade;
 
-use ruma::{OwnedUserId, UserId};
+use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 
 pub(crate) use self::scope::Scope;
 pub use self::{
-    message::{Message, SOURCE_KEY},
-    room::{CreateRoom, CreatedRoom, StateEvent},
+    account::{Login, WhoAmI},
+    event::NewEvent,
+    media::{Download, Media, Thumbnail},
+    membership::{Invite, InviteOutcome, JoinedMember},
+    message::Message,
+    profile::Profile,
+    receipt::ReadMarkers,
+    room::{CreateRoom, CreatedRoom},
+    send::SOURCE_KEY,
+    space::SpaceChild,
+    state::StateEvent,
 };
-use crate::client::Client;
+use crate::client::{Acting, Answer, Answering, Call, Client, Error};
 
 /// Acts as one user. Get it from a [`Delivery`](crate::Delivery) or from
 /// [`AppService::intent`](crate::AppService::intent). Cheap to clone.
@@ -27,6 +52,7 @@ use crate::client::Client;
 pub struct Intent {
     client: Client,
     user: OwnedUserId,
+    device: Option<OwnedDeviceId>,
     scope: std::sync::Arc<Scope>,
 }
 
@@ -35,7 +61,50 @@ impl Intent {
         Self {
             client,
             user,
+            device: None,
             scope,
+        }
+    }
+
+    /// Acts with this device of the user's, which has to be there (see
+    /// [`Intent::create_device`]). With a device, Synapse keeps the transaction ids of messages over a
+    /// restart.
+    /// [Specification](https://spec.matrix.org/v1.17/application-service-api/#identity-assertion).
+    #[must_use]
+    pub fn with_device(mut self, device: &DeviceId) -> Self {
+        self.device = Some(device.to_owned());
+        self
+    }
+
+    /// Makes a call as this user.
+    pub(crate) async fn call(&self, call: Call) -> Result<Answer, Error> {
+        let acting = Acting {
+            user: &self.user,
+            device: self.device.as_deref(),
+        };
+        let answer = self.client.execute(acting, call).await;
+        self.learn(&answer);
+        answer
+    }
+
+    /// As [`Intent::call`], up to the answer's head.
+    pub(crate) async fn begin(&self, call: Call) -> Result<Answering, Error> {
+        let acting = Acting {
+            user: &self.user,
+            device: self.device.as_deref(),
+        };
+        let answering = self.client.begin(acting, call).await;
+        self.learn(&answering);
+        answering
+    }
+
+    /// A user that the homeserver doesn't have is refused everything: the next `ensure_registered` has
+    /// to look.
+    fn learn<T>(&self, answer: &Result<T, Error>) {
+        if let Err(error) = answer
+            && error.is_forbidden()
+        {
+            self.client.memory().forget_user(&self.user);
         }
     }
 

@@ -48,13 +48,17 @@ pub use thirdparty::ThirdParty;
 
 pub use self::{
     appservice::{AppService, AppServiceError, Builder, listen, shutdown_signal},
-    client::{Client, Error},
+    client::{Client, ClientConfig, Error, Versions},
     device::{DeviceLists, KeyCounts, ToDevice},
     dispatch::{Delivery, HandlerError, HandlerResult, Retry, RetryPolicy},
     ephemeral::{Presence, Receipt, Typing},
     event::{Edit, Event, Invitation, Membership, MembershipChange, Redaction, TypedEvent},
     handlers::Handlers,
-    intent::{CreateRoom, CreatedRoom, Intent, Message, SOURCE_KEY, StateEvent},
+    intent::{
+        CreateRoom, CreatedRoom, Download, Intent, Invite, InviteOutcome, JoinedMember, Login,
+        Media, Message, NewEvent, Profile, ReadMarkers, SOURCE_KEY, SpaceChild, StateEvent,
+        Thumbnail, WhoAmI,
+    },
     journal::{DeadLetter, Entry, Journal, JournalError, MATRIX, NewEntry, Retention, Stats},
 };
 

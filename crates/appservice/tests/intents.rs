@@ -20,12 +20,12 @@ use std::{
 
 use common::{AS_TOKEN, Running, homeserver, journal, message, push, registration, server, user};
 use matrix_appservice::{
-    AppService, Builder, CreateRoom, Delivery, Error, HandlerResult, Intent, Message, Retry,
-    RetryPolicy, SOURCE_KEY, StateEvent,
+    AppService, Builder, ClientConfig, CreateRoom, Delivery, Error, HandlerResult, Intent, Invite,
+    InviteOutcome, Message, Retry, RetryPolicy, SOURCE_KEY, StateEvent,
     ruma::{OwnedRoomId, RoomId, events::room::member::MembershipState},
     testing::{FakeHomeserver, Fault},
 };
-use serde_json::{Map, json};
+use serde_json::json;
 use tokio::sync::{Notify, mpsc};
 
 const GHOST: &str = "@_ghost_1:hs.test";
@@ -58,7 +58,19 @@ impl World {
             first_pause: Duration::ZERO,
             ..RetryPolicy::default()
         })
+        .client_config(ClientConfig {
+            first_pause: Duration::ZERO,
+            ..ClientConfig::default()
+        })
         .drain_timeout(Duration::ZERO)
+    }
+
+    /// One that leaves it to the dispatcher to try again.
+    async fn once(&self) -> Builder {
+        self.builder().await.client_config(ClientConfig {
+            max_attempts: 1,
+            ..ClientConfig::default()
+        })
     }
 
     async fn service(&self) -> AppService {
@@ -149,7 +161,7 @@ async fn a_room_whose_alias_is_in_use_is_found_again() {
 #[tokio::test]
 async fn a_room_whose_answer_was_lost_is_found_again() {
     let world = World::new().await;
-    let service = world.service().await;
+    let service = world.once().await.build().unwrap();
     let ghost = service.intent(user(GHOST), "work");
     let wanted = CreateRoom::new().alias("_portal_1");
     world.homeserver.fail("createRoom", [Fault::LoseAnswer]);
@@ -204,25 +216,37 @@ async fn an_invitation_carries_its_extra_content_and_is_sent_once() {
     let room = world.room();
     let ghost = service.intent(user(GHOST), "work");
     let arts = user("@arts:elsewhere.test");
-    let extra = Map::from_iter([("test.role".to_owned(), json!("huisarts"))]);
-    assert!(ghost.invite(&room, arts, extra.clone()).await.unwrap());
+    let invite = Invite::new(arts).with("test.role", json!("huisarts"));
+    let outcome = async || ghost.invite(&room, &invite).await.unwrap();
+    assert_eq!(outcome().await, InviteOutcome::Invited);
     assert_eq!(
         world.homeserver.members(room.as_str())[arts.as_str()],
         json!({"membership": "invite", "test.role": "huisarts"})
     );
-    assert!(!ghost.invite(&room, arts, extra.clone()).await.unwrap());
-    world
-        .homeserver
-        .set_membership(room.as_str(), arts.as_str(), "join");
-    assert!(!ghost.invite(&room, arts, extra.clone()).await.unwrap());
+    assert_eq!(outcome().await, InviteOutcome::AlreadyInvited);
+    let set = |membership| {
+        let homeserver = &world.homeserver;
+        homeserver.set_membership(room.as_str(), arts.as_str(), membership);
+    };
+    set("join");
+    assert_eq!(outcome().await, InviteOutcome::AlreadyJoined);
     assert_eq!(
         ghost.membership(&room, arts).await.unwrap(),
         Some(MembershipState::Join)
     );
-    world
-        .homeserver
-        .set_membership(room.as_str(), arts.as_str(), "leave");
-    assert!(ghost.invite(&room, arts, extra).await.unwrap());
+    // Who left or declined is left alone, unless that is what is wanted.
+    set("leave");
+    assert_eq!(outcome().await, InviteOutcome::Left);
+    let again = invite.clone().again();
+    assert_eq!(
+        ghost.invite(&room, &again).await.unwrap(),
+        InviteOutcome::Invited
+    );
+    set("ban");
+    assert_eq!(
+        ghost.invite(&room, &again).await.unwrap(),
+        InviteOutcome::Banned
+    );
 }
 
 #[tokio::test]
@@ -432,16 +456,21 @@ async fn a_message_is_found_again_after_both_sides_have_restarted() {
     let target = room.clone();
     let sent = Arc::new(Notify::new());
     let sends = sent.clone();
-    let service = run(&world, move |delivery| {
-        let (room, sent) = (target.clone(), sends.clone());
-        async move {
-            let result = send_as(delivery.intent(user(GHOST)), &room, "text").await;
-            assert!(result.is_err());
-            sent.notify_one();
-            std::future::pending().await
-        }
-    })
-    .await;
+    let service = world
+        .once()
+        .await
+        .on_message(move |delivery, _| {
+            let (room, sent) = (target.clone(), sends.clone());
+            async move {
+                let result = send_as(delivery.intent(user(GHOST)), &room, "text").await;
+                assert!(result.is_err());
+                sent.notify_one();
+                std::future::pending().await
+            }
+        })
+        .build()
+        .unwrap();
+    let service = Running::start(service).await;
     world.homeserver.fail("send", [Fault::LoseAnswer]);
     let event = message("$1", "!elsewhere", "@arts:elsewhere.test", "x");
     push(&service.router, "1", &[event]).await;
@@ -589,7 +618,7 @@ fn everything_said_by(error: &Error) -> String {
 async fn an_error_says_what_to_do_and_names_nobody() {
     let world = World::new().await;
     let room = world.room();
-    let service = world.service().await;
+    let service = world.once().await.build().unwrap();
     let ghost = service.intent(user(GHOST), "work");
     let secret = "canary text";
     let refusal = json!({"errcode": "M_FORBIDDEN", "error": format!("{GHOST} {room} {secret}")});

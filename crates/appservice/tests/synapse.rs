@@ -26,10 +26,10 @@ use axum::{
 };
 use common::{Running, journal, user};
 use matrix_appservice::{
-    AppService, Builder, CreateRoom, Error, Registration, RetryPolicy,
+    AppService, Builder, CreateRoom, Error, Invite, InviteOutcome, Registration, RetryPolicy,
     ruma::{OwnedUserId, UserId},
 };
-use serde_json::{Map, json};
+use serde_json::json;
 use testbed::{Appservice, Client, Testbed, unique};
 use tokio::{net::TcpListener, sync::mpsc};
 
@@ -214,13 +214,10 @@ async fn a_ghost_makes_a_room_finds_it_again_invites_and_speaks_once() -> anyhow
     let error = stranger.find_own_room(&alias).await.unwrap_err();
     assert!(matches!(error, Error::ForeignAlias), "{error}");
 
-    let extra = Map::from_iter([("test.role".to_owned(), json!("huisarts"))]);
-    assert!(
-        intent
-            .invite(&room, user(arts.user_id()), extra.clone())
-            .await?
-    );
-    assert!(!intent.invite(&room, user(arts.user_id()), extra).await?);
+    let invite = Invite::new(user(arts.user_id())).with("test.role", json!("huisarts"));
+    for expected in [InviteOutcome::Invited, InviteOutcome::AlreadyInvited] {
+        assert_eq!(intent.invite(&room, &invite).await?, expected);
+    }
     let invite = arts.wait_for_invite(room.as_str(), PATIENCE).await?;
     assert_eq!(invite.inviter, ghost.as_str());
     assert_eq!(invite.name.as_deref(), Some("Wondzorg"));
@@ -234,7 +231,7 @@ async fn a_ghost_makes_a_room_finds_it_again_invites_and_speaks_once() -> anyhow
     }
     let work = service.intent(&ghost, "joining");
     work.sender().ensure_registered().await?;
-    work.invite(&room, &other, Map::new()).await?;
+    work.invite(&room, &Invite::new(&other)).await?;
     let work = service.intent(&other, "greeting");
     work.ensure_joined(&room).await?;
     work.ensure_joined(&room).await?;

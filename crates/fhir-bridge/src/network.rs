@@ -2,10 +2,10 @@
 
 use fhir::{CareTeam, CareTeamStatus, ResourceRef};
 use matrix_appservice::{
-    CreateRoom, Delivery, HandlerError, HandlerResult, Intent, StateEvent,
+    CreateRoom, Delivery, HandlerError, HandlerResult, Intent, Invite, StateEvent,
     ruma::{OwnedRoomId, OwnedUserId, RoomId},
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::{
     bridge::Bridge,
@@ -129,7 +129,7 @@ impl Bridge {
                     ghost.ensure_joined(room).await?;
                 }
                 Some(user) if bot.membership(room, user).await?.is_none() => {
-                    bot.invite(room, user, Map::new()).await?;
+                    bot.invite(room, &Invite::new(user)).await?;
                     tracing::info!(%room, server = %user.server_name(), "invitation sent");
                 }
                 Some(_) => {}

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use ruma::{OwnedServerName, RoomId, ServerName};
 use url::Url;
 
-use super::{AppService, AppServiceError};
+use super::{AppService, AppServiceError, outbound::Outbound};
 use crate::{
     client::Client,
     dispatch::{Limits, RetryPolicy},
@@ -37,6 +37,7 @@ pub struct Builder {
     retention: Retention,
     max_body_bytes: usize,
     request_timeout: Duration,
+    pub(super) outbound: Outbound,
 }
 
 impl Builder {
@@ -62,6 +63,7 @@ impl Builder {
             retention: Retention::default(),
             max_body_bytes: server::MAX_BODY_BYTES,
             request_timeout: Duration::from_mins(1),
+            outbound: Outbound::default(),
         }
     }
 
@@ -188,8 +190,9 @@ impl Builder {
         let client = Client::try_new(
             &self.registration,
             self.server_name,
-            self.homeserver,
+            &self.homeserver,
             self.request_timeout,
+            self.outbound.client,
         )?;
         let default = self.handlers.into_sources(ours.clone());
         let mut readers = Readers::from([(DEFAULT_READER.to_owned(), Arc::new(default))]);
@@ -236,6 +239,7 @@ impl Builder {
             intake,
             retention: self.retention,
             limits: self.limits,
+            versions: self.outbound.versions,
         })
     }
 }

@@ -4,7 +4,7 @@ use axum::{Router, serve::ListenerExt};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{AppService, AppServiceError, announce::announce};
+use super::{AppService, AppServiceError, announce::announce, outbound};
 use crate::{
     dispatch::{Dispatcher, work_off},
     store::Queue,
@@ -34,13 +34,15 @@ impl AppService {
     ///
     /// # Errors
     ///
-    /// When the journal fails at the start, or the listener at any time.
+    /// When the homeserver speaks none of the [versions asked for](crate::Builder::homeserver_versions),
+    /// the journal fails at the start, or the listener at any time.
     pub async fn run(
         self,
         listener: TcpListener,
         router: Router,
         stop: CancellationToken,
     ) -> Result<(), AppServiceError> {
+        outbound::check_versions(&self.client, self.versions).await?;
         self.journal.adopt(&self.intake, self.retention).await?;
         let dispatchers = self.dispatchers();
         let stop_dispatch = stop.child_token();

@@ -45,6 +45,24 @@ pub enum Error {
     /// The alias belongs to a room that somebody else made, so nothing is sent there.
     #[error("the alias is taken by a room that this user did not create")]
     ForeignAlias,
+    /// The homeserver has no logins for application services: it uses the OAuth 2.0 API (as with Matrix
+    /// Authentication Service). Act as the user without one.
+    #[error("the homeserver has no logins for application services: act without one")]
+    LoginUnsupported,
+    /// A file is larger than was allowed, by the homeserver or by the caller.
+    #[error("the file has more than {limit} bytes")]
+    TooLarge {
+        /// The most that was allowed, in bytes.
+        limit: u64,
+    },
+    /// The homeserver speaks no version of Matrix that the application service accepts.
+    #[error("the homeserver speaks Matrix up to {newest}, and {wanted} is needed")]
+    Versions {
+        /// The accepted versions.
+        wanted: String,
+        /// The newest one that the homeserver speaks.
+        newest: String,
+    },
 }
 
 #[derive(Deserialize, Default)]
@@ -55,6 +73,33 @@ struct Body {
 }
 
 impl Error {
+    pub(super) fn unreachable(route: &'static str, source: reqwest::Error) -> Self {
+        Self::Unreachable {
+            route,
+            source: source.without_url(),
+        }
+    }
+
+    /// A pause that the homeserver asked for before, and that is too long to be waited out here.
+    pub(super) fn limited(route: &'static str, pause: Duration) -> Self {
+        Self::Refused {
+            route,
+            status: StatusCode::TOO_MANY_REQUESTS,
+            errcode: "M_LIMIT_EXCEEDED".to_owned(),
+            retry_after: Some(pause),
+        }
+    }
+
+    /// What the homeserver would say to a member's question.
+    pub(crate) fn not_in_room(route: &'static str) -> Self {
+        Self::Refused {
+            route,
+            status: StatusCode::FORBIDDEN,
+            errcode: "M_FORBIDDEN".to_owned(),
+            retry_after: None,
+        }
+    }
+
     pub(super) fn refused(
         route: &'static str,
         status: StatusCode,
@@ -87,7 +132,78 @@ impl Error {
     /// Whether the homeserver answered with this error code.
     #[must_use]
     pub fn is(&self, code: &str) -> bool {
-        matches!(self, Self::Refused { errcode, .. } if errcode == code)
+        self.errcode() == Some(code)
+    }
+
+    /// The homeserver's error code, such as `M_FORBIDDEN`, where it answered with one.
+    #[must_use]
+    pub fn errcode(&self) -> Option<&str> {
+        match self {
+            Self::Refused { errcode, .. } if !errcode.is_empty() => Some(errcode),
+            _ => None,
+        }
+    }
+
+    /// The HTTP status of a refusal.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// The user may not do that (`M_FORBIDDEN`): it isn't in the room, or its power level is too low.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        self.is("M_FORBIDDEN")
+    }
+
+    /// There is no such thing (`M_NOT_FOUND`).
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.is("M_NOT_FOUND")
+    }
+
+    /// The homeserver wants fewer calls (429).
+    #[must_use]
+    pub fn is_rate_limited(&self) -> bool {
+        self.status() == Some(StatusCode::TOO_MANY_REQUESTS)
+    }
+
+    /// The pause that the homeserver asked for.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// The homeserver is away for a moment: not reachable, too slow, or the proxy before it says so.
+    /// What became of the call isn't known.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, .. } => matches!(
+                *status,
+                StatusCode::BAD_GATEWAY
+                    | StatusCode::SERVICE_UNAVAILABLE
+                    | StatusCode::GATEWAY_TIMEOUT
+            ),
+            _ => false,
+        }
+    }
+
+    /// The call never reached the homeserver: there was no connection.
+    pub(crate) fn is_unsent(&self) -> bool {
+        matches!(self, Self::Unreachable { source, .. } if source.is_connect())
+    }
+
+    /// Whether it is a 429, and the pause that it names.
+    pub(super) fn asks_for_pause(&self) -> Option<Option<Duration>> {
+        self.is_rate_limited().then(|| self.retry_after())
     }
 
     /// What now: whether the same call may succeed later.
@@ -95,6 +211,7 @@ impl Error {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Unreachable { .. } => Retry::WhenAvailable,
+            error if error.is_transient() => Retry::WhenAvailable,
             Self::Refused {
                 status,
                 retry_after,
@@ -103,16 +220,17 @@ impl Error {
                 StatusCode::TOO_MANY_REQUESTS => {
                     retry_after.map_or(Retry::WhenAvailable, Retry::After)
                 }
-                StatusCode::UNAUTHORIZED
-                | StatusCode::BAD_GATEWAY
-                | StatusCode::SERVICE_UNAVAILABLE
-                | StatusCode::GATEWAY_TIMEOUT => Retry::WhenAvailable,
+                StatusCode::UNAUTHORIZED => Retry::WhenAvailable,
                 // Room state may change in our favour (an invitation, a power level); others won't.
                 StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Retry::Never,
                 _ => Retry::Backoff,
             },
             Self::Answer { .. } => Retry::Backoff,
-            Self::Request(_) | Self::ForeignAlias => Retry::Never,
+            Self::Request(_)
+            | Self::ForeignAlias
+            | Self::LoginUnsupported
+            | Self::TooLarge { .. }
+            | Self::Versions { .. } => Retry::Never,
         }
     }
 }
@@ -153,6 +271,11 @@ mod tests {
             (502, "<html>", Retry::WhenAvailable),
             (500, "{}", Retry::Backoff),
             (403, r#"{"errcode":"M_FORBIDDEN"}"#, Retry::Backoff),
+            (
+                401,
+                r#"{"errcode":"M_UNKNOWN_TOKEN"}"#,
+                Retry::WhenAvailable,
+            ),
             (400, r#"{"errcode":"M_BAD_JSON"}"#, Retry::Never),
             (413, r#"{"errcode":"M_TOO_LARGE"}"#, Retry::Never),
         ] {
@@ -165,5 +288,24 @@ mod tests {
         let error = refused(400, r#"{"errcode":"M_CANARY BODY","error":"canary"}"#);
         assert!(!format!("{error} {error:?}").contains("anary"));
         assert!(refused(403, r#"{"errcode":"M_FORBIDDEN"}"#).is("M_FORBIDDEN"));
+    }
+
+    #[test]
+    fn an_error_can_be_asked_what_it_is() {
+        let forbidden = refused(403, r#"{"errcode":"M_FORBIDDEN"}"#);
+        assert!(forbidden.is_forbidden() && !forbidden.is_not_found());
+        assert_eq!(forbidden.errcode(), Some("M_FORBIDDEN"));
+        assert_eq!(forbidden.status(), Some(StatusCode::FORBIDDEN));
+        assert!(refused(404, r#"{"errcode":"M_NOT_FOUND"}"#).is_not_found());
+        assert_eq!(refused(404, "<html>").errcode(), None);
+        let limited = refused(429, r#"{"retry_after_ms":5}"#);
+        assert!(limited.is_rate_limited() && !limited.is_transient());
+        assert_eq!(limited.retry_after(), Some(Duration::from_millis(5)));
+        for status in [502, 503, 504] {
+            assert!(refused(status, "").is_transient());
+        }
+        for status in [400, 401, 403, 404, 413, 500] {
+            assert!(!refused(status, "").is_transient());
+        }
     }
 }

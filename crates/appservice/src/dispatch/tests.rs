@@ -39,8 +39,9 @@ impl World {
         let client = Client::try_new(
             &registration,
             server_name!("test").to_owned(),
-            "http://127.0.0.1:9/".parse().unwrap(),
+            &"http://127.0.0.1:9/".parse().unwrap(),
             HOUR,
+            crate::client::ClientConfig::default(),
         )
         .unwrap();
         let retry = RetryPolicy {

@@ -1,48 +1,41 @@
-//! Rooms: making them, finding them again, their state.
+//! Rooms: making them and finding them again.
 
 use std::fmt;
 
+use http::Method;
 use ruma::{
-    OwnedRoomId, OwnedUserId, RoomAliasId, RoomId,
-    api::client::{
-        alias::get_alias,
-        room::create_room::{self, v3::RoomPreset},
-        state::{get_state_event_for_key, send_state_event},
-    },
-    serde::Raw,
+    OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, RoomVersionId,
+    api::client::room::{Visibility, create_room::v3::RoomPreset},
 };
 use serde::Deserialize;
-use serde_json::{Value, json, value::to_raw_value};
+use serde_json::{Map, Value, json};
 
-use super::Intent;
-use crate::client::Error;
+use super::{Intent, SOURCE_KEY, StateEvent, state::state_call};
+use crate::client::{Call, Creation, Error, Repeat};
 
-/// A state event to be set. `Debug` doesn't show its content.
-#[derive(Clone)]
-pub struct StateEvent {
-    /// Its type, such as `m.space.parent`.
-    pub kind: String,
-    /// Its state key; often empty.
-    pub state_key: String,
-    /// Its content: an object.
-    pub content: Value,
-}
+const CREATE_ROOM: &str = "/_matrix/client/v3/createRoom";
 
-impl fmt::Debug for StateEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StateEvent")
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
-    }
-}
+/// Of so many rooms at the most is looked whether an earlier run made them.
+const LOOK_AT_ROOMS: usize = 100;
 
 /// A room to be made. By default private, invite-only, without alias and name. `Debug` shows neither
 /// its name nor its people.
+///
+/// ```
+/// use matrix_appservice::CreateRoom;
+/// use serde_json::json;
+///
+/// let portal = CreateRoom::new()
+///     .alias("_bridge_42")
+///     .name("Channel 42")
+///     .power_levels(json!({"events_default": 50}));
+/// ```
 #[derive(Clone, Default)]
 pub struct CreateRoom {
     alias: Option<String>,
-    name: Option<String>,
-    space: bool,
+    /// What of the body is taken as it is.
+    body: Map<String, Value>,
+    creation: Map<String, Value>,
     invite: Vec<OwnedUserId>,
     initial_state: Vec<StateEvent>,
 }
@@ -50,7 +43,7 @@ pub struct CreateRoom {
 impl fmt::Debug for CreateRoom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CreateRoom")
-            .field("space", &self.space)
+            .field("space", &self.creation.contains_key("type"))
             .finish_non_exhaustive()
     }
 }
@@ -72,25 +65,86 @@ impl CreateRoom {
     }
 
     /// Gives the room an alias on this homeserver (the part between `#` and `:`). With an alias the
-    /// call can be repeated: a room that an earlier call made is found again. Without, each call
-    /// makes a room.
+    /// call can be repeated at any time: a room that an earlier call made is found again. Without,
+    /// only by the same delivery: see [`Intent::create_room`].
     #[must_use]
     pub fn alias(mut self, localpart: impl Into<String>) -> Self {
         self.alias = Some(localpart.into());
         self
     }
 
-    /// The room's name.
+    /// Gives the room a name.
     #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
+    pub fn name(self, name: impl Into<String>) -> Self {
+        self.set("name", Value::String(name.into()))
+    }
+
+    /// Says what the room is about.
+    #[must_use]
+    pub fn topic(self, topic: impl Into<String>) -> Self {
+        self.set("topic", Value::String(topic.into()))
+    }
+
+    /// Who may join, and see what was said before. Default: [`RoomPreset::PrivateChat`].
+    #[must_use]
+    pub fn preset(self, preset: &RoomPreset) -> Self {
+        self.set("preset", json!(preset.as_str()))
+    }
+
+    /// Whether the room is in the homeserver's public directory. Default: no.
+    #[must_use]
+    pub fn visibility(self, visibility: &Visibility) -> Self {
+        self.set("visibility", json!(visibility.as_str()))
+    }
+
+    /// The room's version. Default: what the homeserver prefers.
+    #[must_use]
+    pub fn version(self, version: &RoomVersionId) -> Self {
+        self.set("room_version", json!(version.as_str()))
+    }
+
+    /// What shall be other than usual in `m.room.power_levels`. From room version 12 on, creators have
+    /// every power and may not stand in `users`.
+    #[must_use]
+    pub fn power_levels(self, changes: Value) -> Self {
+        self.set("power_level_content_override", changes)
+    }
+
+    /// Tells those who are invited that it is a conversation between two people.
+    #[must_use]
+    pub fn direct(self) -> Self {
+        self.set("is_direct", json!(true))
     }
 
     /// Makes a space of it.
     #[must_use]
-    pub fn space(mut self) -> Self {
-        self.space = true;
+    pub fn space(self) -> Self {
+        self.creation("type", json!("m.space"))
+    }
+
+    /// Keeps users of other homeservers out, for ever.
+    #[must_use]
+    pub fn not_federated(self) -> Self {
+        self.creation("m.federate", json!(false))
+    }
+
+    /// The room that it goes on from. To move a whole room, see [`Intent::upgrade_room`].
+    #[must_use]
+    pub fn predecessor(self, room: &RoomId) -> Self {
+        self.creation("predecessor", json!({"room_id": room}))
+    }
+
+    /// Creators besides the one who makes it, from room version 12 on.
+    #[must_use]
+    pub fn additional_creators(self, users: impl IntoIterator<Item = OwnedUserId>) -> Self {
+        let users: Vec<_> = users.into_iter().collect();
+        self.creation("additional_creators", json!(users))
+    }
+
+    /// Adds a key to the content of `m.room.create`, which never changes.
+    #[must_use]
+    pub fn creation(mut self, key: impl Into<String>, value: Value) -> Self {
+        self.creation.insert(key.into(), value);
         self
     }
 
@@ -108,45 +162,71 @@ impl CreateRoom {
         self
     }
 
-    fn request(&self) -> Result<create_room::v3::Request, Error> {
-        let raw = |value: &Value| {
-            to_raw_value(value).map_err(|_| Error::Request("state can't be put into JSON"))
-        };
-        let mut request = create_room::v3::Request::new();
-        request.preset = Some(RoomPreset::PrivateChat);
-        request.room_alias_name.clone_from(&self.alias);
-        request.name.clone_from(&self.name);
-        request.invite.clone_from(&self.invite);
-        if self.space {
-            request.creation_content = Some(Raw::from_json(raw(&json!({"type": "m.space"}))?));
+    fn set(mut self, key: &str, value: Value) -> Self {
+        self.body.insert(key.to_owned(), value);
+        self
+    }
+
+    fn json(&self, source: Option<&str>) -> Value {
+        let mut body = self.body.clone();
+        body.entry("preset")
+            .or_insert_with(|| json!("private_chat"));
+        let mut creation = self.creation.clone();
+        if let Some(source) = source {
+            creation.insert(SOURCE_KEY.to_owned(), json!(source));
         }
-        for state in &self.initial_state {
-            request.initial_state.push(Raw::from_json(raw(&json!({
-                "type": state.kind, "state_key": state.state_key, "content": state.content,
-            }))?));
+        if !creation.is_empty() {
+            body.insert("creation_content".to_owned(), Value::Object(creation));
         }
-        Ok(request)
+        if let Some(alias) = &self.alias {
+            body.insert("room_alias_name".to_owned(), json!(alias));
+        }
+        if !self.invite.is_empty() {
+            body.insert("invite".to_owned(), json!(self.invite));
+        }
+        if !self.initial_state.is_empty() {
+            let state = self.initial_state.iter().map(StateEvent::json);
+            body.insert("initial_state".to_owned(), state.collect());
+        }
+        Value::Object(body)
     }
 }
 
 impl Intent {
-    /// Makes a room, or finds the one that an earlier call made under the same alias.
+    /// Makes a room, or finds the one that an earlier call made.
     ///
-    /// An alias in a namespace that isn't exclusive can be taken by anybody on the homeserver, so a
-    /// room that is found is used only when this user created it and it bears that alias.
+    /// With an alias, that is found by the alias. An alias in a namespace that isn't exclusive can be
+    /// taken by anybody on the homeserver, so a room that is found is used only when this user created
+    /// it and it bears that alias.
+    ///
+    /// Without an alias, `m.room.create` carries a mark of the delivery, and when that runs again, the
+    /// rooms that this user is in are searched for it, a hundred of them at most. In more rooms, and
+    /// where the homeserver died before the user was in the room, another room is made: use an alias
+    /// where that matters.
     ///
     /// # Errors
     ///
     /// [`Error::ForeignAlias`] when the alias belongs to somebody else's room; else as any call.
     pub async fn create_room(&self, room: &CreateRoom) -> Result<CreatedRoom, Error> {
         self.ensure_registered().await?;
-        match self.client.send(&self.user, room.request()?).await {
-            Ok(response) => Ok(CreatedRoom {
-                room_id: response.room_id,
+        match &room.alias {
+            Some(alias) => self.create_with_alias(room, alias).await,
+            None => self.create_marked(room).await,
+        }
+    }
+
+    async fn create_with_alias(
+        &self,
+        room: &CreateRoom,
+        alias: &str,
+    ) -> Result<CreatedRoom, Error> {
+        // The alias makes the second one find the first.
+        match self.create(&room.json(None), Repeat::Always).await {
+            Ok(room_id) => Ok(CreatedRoom {
+                room_id,
                 was_there: false,
             }),
             Err(error) if error.is("M_ROOM_IN_USE") => {
-                let alias = room.alias.as_deref().unwrap_or_default();
                 let room_id = self.find_own_room(alias).await?.ok_or(error)?;
                 Ok(CreatedRoom {
                     room_id,
@@ -157,6 +237,49 @@ impl Intent {
         }
     }
 
+    async fn create_marked(&self, room: &CreateRoom) -> Result<CreatedRoom, Error> {
+        let source = self.scope.next_room(&self.user);
+        if self.scope.may_be_repeat()
+            && let Some(room_id) = self.find_marked(source.as_str()).await?
+        {
+            return Ok(CreatedRoom {
+                room_id,
+                was_there: true,
+            });
+        }
+        let body = room.json(Some(source.as_str()));
+        let room_id = self.create(&body, Repeat::Unsent).await?;
+        Ok(CreatedRoom {
+            room_id,
+            was_there: false,
+        })
+    }
+
+    async fn create(&self, body: &Value, repeat: Repeat) -> Result<OwnedRoomId, Error> {
+        #[derive(Deserialize)]
+        struct Created {
+            room_id: OwnedRoomId,
+        }
+        let call = Call::post(CREATE_ROOM, &[])?.json(body)?.repeat(repeat);
+        let created: Created = self.call(call).await?.read()?;
+        let memory = self.client.memory();
+        memory.remember_joined(&created.room_id, &self.user);
+        Ok(created.room_id)
+    }
+
+    async fn find_marked(&self, source: &str) -> Result<Option<OwnedRoomId>, Error> {
+        let rooms = self.joined_rooms().await?;
+        for room in rooms.into_iter().take(LOOK_AT_ROOMS) {
+            if let Some(creation) = self.room_creation(&room).await?
+                && creation.sender == self.user
+                && creation.source.as_deref() == Some(source)
+            {
+                return Ok(Some(room));
+            }
+        }
+        Ok(None)
+    }
+
     /// The room that this user made under an alias of its own homeserver; `None` when there is none.
     ///
     /// # Errors
@@ -165,16 +288,12 @@ impl Intent {
     pub async fn find_own_room(&self, alias: &str) -> Result<Option<OwnedRoomId>, Error> {
         let alias = RoomAliasId::parse(format!("#{alias}:{}", self.client.server_name()))
             .map_err(|_| Error::Request("this is no room alias"))?;
-        let room_id = match self
-            .client
-            .send(&self.user, get_alias::v3::Request::new(alias.clone()))
-            .await
-        {
-            Ok(response) => response.room_id,
-            Err(error) if error.is("M_NOT_FOUND") => return Ok(None),
-            Err(error) => return Err(error),
+        let Some(room_id) = self.resolve_alias(&alias).await? else {
+            return Ok(None);
         };
-        if self.is_creator(&room_id).await? && self.has_alias(&room_id, &alias).await? {
+        let creation = self.room_creation(&room_id).await?;
+        let ours = creation.is_some_and(|creation| creation.sender == self.user);
+        if ours && self.has_alias(&room_id, &alias).await? {
             Ok(Some(room_id))
         } else {
             Err(Error::ForeignAlias)
@@ -192,86 +311,24 @@ impl Intent {
             == Some(alias.as_str()))
     }
 
-    /// Whether this user created the room. False as well when it isn't in the room.
-    async fn is_creator(&self, room: &RoomId) -> Result<bool, Error> {
-        #[derive(Deserialize)]
-        struct Create {
-            sender: OwnedUserId,
-        }
-        let mut request = get_state_event_for_key::v3::Request::new(
-            room.to_owned(),
-            "m.room.create".into(),
-            String::new(),
-        );
-        request.format = get_state_event_for_key::v3::StateEventFormat::Event;
-        match self.client.send(&self.user, request).await {
-            Ok(response) => {
-                let create: Create = serde_json::from_str(response.event_or_content.get())
-                    .map_err(|_| Error::Answer {
-                        route: "/rooms/{room_id}/state/m.room.create",
-                    })?;
-                Ok(create.sender == self.user)
-            }
-            Err(error) if error.is("M_FORBIDDEN") || error.is("M_NOT_FOUND") => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The content of a state event; `None` when there is none, or this user isn't in the room.
-    ///
-    /// # Errors
-    ///
-    /// As any call.
-    pub async fn state(
+    /// How the room was made, which never changes. `None` when this user can't see it.
+    pub(super) async fn room_creation(
         &self,
         room: &RoomId,
-        kind: &str,
-        state_key: &str,
-    ) -> Result<Option<Value>, Error> {
-        let request = get_state_event_for_key::v3::Request::new(
-            room.to_owned(),
-            kind.into(),
-            state_key.to_owned(),
-        );
-        match self.client.send(&self.user, request).await {
-            Ok(response) => serde_json::from_str(response.event_or_content.get())
-                .map(Some)
-                .map_err(|_| Error::Answer {
-                    route: "/rooms/{room_id}/state",
-                }),
-            Err(error) if error.is("M_FORBIDDEN") || error.is("M_NOT_FOUND") => Ok(None),
+    ) -> Result<Option<std::sync::Arc<Creation>>, Error> {
+        let memory = self.client.memory();
+        if let Some(creation) = memory.creation(room) {
+            return Ok(Some(creation));
+        }
+        let call = state_call(Method::GET, room, "m.room.create", "")?.query("format", "event");
+        match self.call(call).await {
+            Ok(answer) => {
+                let creation = std::sync::Arc::new(answer.read_with(Creation::parse)?);
+                memory.remember_creation(room, creation.clone());
+                Ok(Some(creation))
+            }
+            Err(error) if error.is_forbidden() || error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// Sets a state event, unless it has this content already. Returns whether it had to.
-    ///
-    /// # Errors
-    ///
-    /// As any call.
-    pub async fn ensure_state(&self, room: &RoomId, state: &StateEvent) -> Result<bool, Error> {
-        if self
-            .state(room, &state.kind, &state.state_key)
-            .await?
-            .as_ref()
-            == Some(&state.content)
-        {
-            return Ok(false);
-        }
-        self.put_state(room, state).await?;
-        Ok(true)
-    }
-
-    pub(super) async fn put_state(&self, room: &RoomId, state: &StateEvent) -> Result<(), Error> {
-        let content = to_raw_value(&state.content)
-            .map_err(|_| Error::Request("state can't be put into JSON"))?;
-        let request = send_state_event::v3::Request::new_raw(
-            room.to_owned(),
-            state.kind.as_str().into(),
-            state.state_key.clone(),
-            Raw::from_json(content),
-        );
-        self.client.send(&self.user, request).await?;
-        Ok(())
     }
 }

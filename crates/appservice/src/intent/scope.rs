@@ -1,9 +1,12 @@
 //! Where transaction ids come from.
 
-use std::sync::Mutex;
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use ruma::{OwnedTransactionId, RoomId, UserId};
+use ruma::{OwnedRoomId, OwnedTransactionId, OwnedUserId, RoomId, UserId};
 use sha2::{Digest, Sha256};
 
 use crate::dispatch::{Ordinals, next_ordinal};
@@ -14,6 +17,8 @@ pub(crate) struct Scope {
     name: String,
     may_be_repeat: bool,
     ordinals: Ordinals,
+    /// Who was taken for joined, from memory, and where.
+    trusted: Mutex<HashSet<(OwnedUserId, OwnedRoomId)>>,
 }
 
 impl Scope {
@@ -22,11 +27,32 @@ impl Scope {
             name: name.to_owned(),
             may_be_repeat,
             ordinals: Mutex::default(),
+            trusted: Mutex::default(),
         }
     }
 
     pub(crate) fn may_be_repeat(&self) -> bool {
         self.may_be_repeat
+    }
+
+    /// `user` was taken for joined, from memory.
+    pub(crate) fn trust(&self, user: &UserId, room: &RoomId) {
+        self.trusted().insert((user.to_owned(), room.to_owned()));
+    }
+
+    /// Takes that back; whether there was something to be taken back.
+    pub(crate) fn doubt(&self, user: &UserId, room: &RoomId) -> bool {
+        self.trusted().remove(&(user.to_owned(), room.to_owned()))
+    }
+
+    fn trusted(&self) -> MutexGuard<'_, HashSet<(OwnedUserId, OwnedRoomId)>> {
+        self.trusted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The mark of the next room that `user` makes.
+    pub(crate) fn next_room(&self, user: &UserId) -> OwnedTransactionId {
+        // No room has this id.
+        self.next_transaction_id(user, ruma::room_id!("!createRoom"))
     }
 
     /// The id of the next send of `user` in `room`.

@@ -6,8 +6,11 @@
 
 mod accounts;
 mod call;
+mod events;
 mod faults;
 mod http;
+mod media;
+mod membership;
 mod messages;
 mod room;
 mod rooms;

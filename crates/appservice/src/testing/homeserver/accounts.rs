@@ -44,3 +44,22 @@ pub(super) fn set_profile(world: &mut World, call: &Call, user: &str, field: &st
     user.profile.insert(field.to_owned(), value);
     Reply::ok(json!({}))
 }
+
+/// `GET /profile/{userId}` and `GET /profile/{userId}/{keyName}`
+pub(super) fn profile(world: &World, user: &str, field: Option<&str>) -> Reply {
+    let Some(user) = world.users.get(user) else {
+        return Reply::error(404, "M_NOT_FOUND");
+    };
+    match field {
+        None => Reply::ok(json!(user.profile)),
+        Some(field) => match user.profile.get(field) {
+            Some(value) => Reply::ok(json!({field: value})),
+            None => Reply::error(404, "M_NOT_FOUND"),
+        },
+    }
+}
+
+/// `GET /_matrix/client/versions`
+pub(super) fn versions() -> Reply {
+    Reply::ok(json!({"versions": ["v1.1", "v1.11", "v1.15"], "unstable_features": {}}))
+}

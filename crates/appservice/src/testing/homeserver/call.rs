@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use axum::{
     Json,
-    http::StatusCode,
+    http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
@@ -52,15 +52,28 @@ impl Call {
 pub(super) struct Reply {
     pub(super) status: u16,
     body: Value,
+    file: Option<(String, Vec<u8>)>,
 }
 
 impl Reply {
     pub(super) fn new(status: u16, body: Value) -> Self {
-        Self { status, body }
+        Self {
+            status,
+            body,
+            file: None,
+        }
     }
 
     pub(super) fn ok(body: Value) -> Self {
         Self::new(200, body)
+    }
+
+    /// A file of this content type.
+    pub(super) fn file(content_type: &str, bytes: Vec<u8>) -> Self {
+        Self {
+            file: Some((content_type.to_owned(), bytes)),
+            ..Self::ok(Value::Null)
+        }
     }
 
     /// An error. Its text is a canary: no log and no error of an application service repeats it.
@@ -75,6 +88,11 @@ impl Reply {
 impl IntoResponse for Reply {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap();
-        (status, Json(self.body)).into_response()
+        match self.file {
+            Some((content_type, bytes)) => {
+                (status, [(CONTENT_TYPE, content_type)], bytes).into_response()
+            }
+            None => (status, Json(self.body)).into_response(),
+        }
     }
 }

@@ -14,10 +14,21 @@ const PAGE: usize = 10;
 pub(super) fn send(world: &mut World, call: &Call, room: &str, kind: &str, txn_id: &str) -> Reply {
     // The user is no part of it, as in Synapse: two ghosts with one id are one message.
     let key = [room, kind, txn_id].map(ToOwned::to_owned);
+    if kind == "m.reaction" && !world.sent.contains_key(&key) && has_reacted(world, call, room) {
+        return Reply::error(400, "M_DUPLICATE_ANNOTATION");
+    }
     if let Some(event_id) = world.sent.get(&key) {
         return Reply::ok(json!({"event_id": event_id}));
     }
     let event_id = world.send(room, &call.acting_as, kind, call.body.clone());
+    // Kept with the event: the sender sees it also after a restart.
+    if let Some(event) = world
+        .rooms
+        .get_mut(room)
+        .and_then(|room| room.event_mut(&event_id))
+    {
+        event["unsigned"]["transaction_id"] = json!(txn_id);
+    }
     world.sent.insert(key, event_id.clone());
     Reply::ok(json!({"event_id": event_id}))
 }
@@ -57,4 +68,13 @@ pub(super) fn list(world: &World, call: &Call, room: &str) -> Reply {
         page["end"] = json!(end.to_string());
     }
     Reply::ok(page)
+}
+
+/// Whether this user has reacted to that event with that key before.
+fn has_reacted(world: &World, call: &Call, room: &str) -> bool {
+    world.room(room).timeline.iter().any(|event| {
+        event["type"] == "m.reaction"
+            && event["sender"] == call.acting_as.as_str()
+            && event["content"]["m.relates_to"] == call.body["m.relates_to"]
+    })
 }

@@ -55,4 +55,15 @@ impl Room {
     pub(super) fn has(&self, user: &str) -> bool {
         self.membership(user) == "join"
     }
+
+    /// An event by its id.
+    pub(super) fn event(&self, id: &str) -> Option<&Value> {
+        self.timeline.iter().find(|event| event["event_id"] == id)
+    }
+
+    /// An event by its id, to be redacted.
+    pub(super) fn event_mut(&mut self, id: &str) -> Option<&mut Value> {
+        let mut events = self.timeline.iter_mut();
+        events.find(|event| event["event_id"] == id)
+    }
 }

@@ -3,7 +3,7 @@
 use super::{
     accounts,
     call::{Call, Reply},
-    messages, rooms,
+    events, media, membership, messages, rooms,
     world::World,
 };
 
@@ -17,14 +17,42 @@ pub(super) fn answer(world: &mut World, call: &Call, shown: Option<&str>) -> Rep
         ("POST", ["_matrix", "client", "v1", "appservice", id, "ping"]) => {
             accounts::ping(world, id)
         }
+        ("GET", ["_matrix", "client", "versions"]) => accounts::versions(),
+        ("GET", ["_matrix", "client", "v1", "media", "config"]) => media::config(),
+        ("GET", ["_matrix", "client", "v1", "media", "download", _, id]) => {
+            media::download(world, id)
+        }
+        ("POST", ["_matrix", "media", "v3", "upload"]) => media::upload(world, call),
+        ("POST", ["_matrix", "media", "v1", "create"]) => media::create(world),
+        ("PUT", ["_matrix", "media", "v3", "upload", _, id]) => media::upload_to(world, call, id),
         ("POST", ["register"]) => accounts::register(world, call),
         ("PUT", ["profile", user, field]) => accounts::set_profile(world, call, user, field),
+        ("GET", ["profile", user]) => accounts::profile(world, user, None),
+        ("GET", ["profile", user, field]) => accounts::profile(world, user, Some(field)),
+        ("GET", ["joined_rooms"]) => membership::joined_rooms(world, call),
         ("POST", ["createRoom"]) => rooms::create(world, call),
         ("GET", ["directory", "room", alias]) => rooms::find_alias(world, alias),
         (_, ["rooms", room, ..]) if !world.rooms.contains_key(room) => {
             Reply::error(403, "M_FORBIDDEN")
         }
         ("POST", ["rooms", room, "join"]) => rooms::join(world, call, room),
+        ("POST", ["rooms", room, "leave"]) => membership::leave(world, call, room),
+        (
+            "GET",
+            [
+                "_matrix",
+                "client",
+                "v1",
+                "rooms",
+                room,
+                "relations",
+                event,
+                rel,
+                kind,
+            ],
+        ) if world.rooms.contains_key(room) && world.room(room).has(&call.acting_as) => {
+            events::relations(world, room, event, rel, kind)
+        }
         (_, ["rooms", room, ..]) if !world.room(room).has(&call.acting_as) => {
             Reply::error(403, "M_FORBIDDEN")
         }
@@ -41,6 +69,12 @@ fn in_room(world: &mut World, call: &Call, method: &str, room: &str, rest: &[&st
         ("PUT", ["state", kind]) => rooms::set_state(world, call, room, kind, ""),
         ("PUT", ["state", kind, key]) => rooms::set_state(world, call, room, kind, key),
         ("PUT", ["send", kind, txn_id]) => messages::send(world, call, room, kind, txn_id),
+        ("GET", ["event", event]) => events::get(world, room, event),
+        ("PUT", ["redact", event, txn_id]) => events::redact(world, call, room, event, txn_id),
+        ("GET", ["joined_members"]) => membership::joined_members(world, room),
+        ("POST", [what @ ("kick" | "ban" | "unban")]) => {
+            membership::change(world, call, room, what)
+        }
         ("GET", ["messages"]) => messages::list(world, call, room),
         _ => Reply::error(404, "M_UNRECOGNIZED"),
     }

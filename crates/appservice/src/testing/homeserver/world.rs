@@ -8,7 +8,7 @@ use ruma::OwnedServerName;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{call::Call, faults::Faults, room::Room};
+use super::{call::Call, faults::Faults, media::File, room::Room};
 use crate::registration::Registration;
 
 /// The time of the first event. Each comes a millisecond after the one before.
@@ -32,6 +32,8 @@ pub(super) struct World {
     /// The event that a send became, by room, type and transaction id. In memory only: a restart
     /// forgets it.
     pub(super) sent: HashMap<[String; 3], String>,
+    /// What was uploaded, by media id; `None` while it is only reserved.
+    pub(super) files: BTreeMap<String, Option<File>>,
     pub(super) faults: Faults,
     pub(super) calls: Vec<Call>,
     events: u64,
@@ -46,6 +48,7 @@ impl World {
             rooms: Rooms::default(),
             aliases: HashMap::new(),
             sent: HashMap::new(),
+            files: BTreeMap::new(),
             faults: Faults::default(),
             calls: Vec::new(),
             events: 0,
