@@ -86,7 +86,8 @@ impl Builder {
     ///
     /// The journal remembers under `name` how far it has come: when it changes, the reader begins anew
     /// with what comes from then on, and what waited under the old name waits until
-    /// [`Journal::forget_reader`].
+    /// [`Journal::forget_reader`]. Change it after an orderly stop: of what came just before a crash the
+    /// next process gives entries to its own readers only.
     #[must_use]
     pub fn reader(mut self, name: impl Into<String>, handlers: Handlers) -> Self {
         let name = name.into();

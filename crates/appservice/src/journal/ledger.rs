@@ -283,7 +283,12 @@ impl Ledger {
         }
         for transaction in self.transactions.values() {
             let old = transaction.taken_at + STORE_AFTER <= now;
-            if also == Also::Nothing || !(old || (self.is_full() && excess > 0)) {
+            let store = match also {
+                Also::Everything => true,
+                Also::Old => old || (self.is_full() && excess > 0),
+                Also::Nothing | Also::Only(_) => false,
+            };
+            if !store {
                 break;
             }
             for id in &transaction.left {
@@ -375,6 +380,8 @@ pub(crate) enum Also {
     Old,
     /// This entry.
     Only(i64),
+    /// All of it.
+    Everything,
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ impl Journal {
             }
             keeping.keep(self).await;
         }
-        if let Err(error) = self.settle_all().await {
+        if let Err(error) = self.settle_everything().await {
             tracing::error!(%error, cause = super::cause(&error), "what was done last is not in the journal; it is repeated at the next start");
         }
     }
@@ -63,6 +63,13 @@ impl Journal {
             // Pushes get their turn in between.
             tokio::task::yield_now().await;
         }
+        Ok(())
+    }
+
+    /// Writes down all that is done, and stores what waits: the next process may have other readers, and
+    /// needs to know who these entries are for.
+    async fn settle_everything(&self) -> Result<(), JournalError> {
+        while self.settle(Also::Everything).await? {}
         Ok(())
     }
 

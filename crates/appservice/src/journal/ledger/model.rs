@@ -51,7 +51,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => (0..6_usize, any::<bool>()).prop_map(|(entries, latest)| Op::TakeIn { entries, latest }),
         5 => (0..64_usize).prop_map(|nth| Op::Done { nth }),
-        4 => (0..3_usize, how).prop_map(|(what, how)| Op::Settle { what, how }),
+        4 => (0..4_usize, how).prop_map(|(what, how)| Op::Settle { what, how }),
         1 => Just(Op::Crash),
         1 => (0..3000_u64).prop_map(|ms| Op::Wait { ms }),
     ]
@@ -177,7 +177,7 @@ impl World {
 
     fn settle(&mut self, what: usize, how: How) {
         let one = self.handed_out.keys().next().copied().unwrap_or_default();
-        let also = [Also::Nothing, Also::Old, Also::Only(one)][what];
+        let also = [Also::Nothing, Also::Old, Also::Only(one), Also::Everything][what];
         let drawn = self.ledger.draw(also, self.now, 1);
         let fails = match how {
             How::Fails | How::SeemsToFail => true,
