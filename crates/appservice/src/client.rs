@@ -245,7 +245,8 @@ impl Client {
                 Ok(answering) => return Ok(answering),
                 Err(error) => error,
             };
-            if let Some(pause) = error.asks_for_pause() {
+            if error.is_rate_limited() {
+                let pause = error.retry_after();
                 if next.is_none() {
                     return Err(error);
                 }

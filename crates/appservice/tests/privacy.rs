@@ -17,12 +17,12 @@ use std::{
 use axum::{body::Body, http::Request};
 use common::{Running, call, homeserver, journal, message, push, request, server, user};
 use matrix_appservice::{
-    AppService, CreateRoom, Event, HandlerError, Journal, MATRIX, Message, NewEntry, Registration,
-    Retry, RetryPolicy, StateEvent,
+    AppService, CreateRoom, Event, HandlerError, Invite, Journal, MATRIX, Message, NewEntry,
+    Registration, Retry, RetryPolicy, StateEvent,
     ruma::{OwnedRoomId, RoomId},
     testing::{FakeHomeserver, Fault},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tracing_subscriber::{
     fmt::{MakeWriter, format::FmtSpan},
     util::SubscriberInitExt,
@@ -92,10 +92,9 @@ async fn act(delivery: &matrix_appservice::Delivery, room: &RoomId) -> Result<()
                 .initial_state(state("canary-initial-state")),
         )
         .await?;
-    let extra = Map::from_iter([("test.name".to_owned(), json!("canary-invitation"))]);
-    ghost
-        .invite(room, user("@arts:elsewhere.test"), extra)
-        .await?;
+    let invite =
+        Invite::new(user("@arts:elsewhere.test")).with("test.name", json!("canary-invitation"));
+    ghost.invite(room, &invite).await?;
     ghost.ensure_state(room, &state("canary-state")).await?;
     ghost.send_text(room, "canary-answer").await?;
     ghost

@@ -77,7 +77,13 @@ async fn each_reader_has_all_of_it_and_its_own_dead_letters() {
         .unwrap();
     // Appended before it runs: who reads is known.
     let own = NewEntry::new("own", "1", "lane", Vec::new());
-    assert_eq!(journal.append(&[own.clone()], None).await.unwrap(), 2);
+    assert_eq!(
+        journal
+            .append(std::slice::from_ref(&own), None)
+            .await
+            .unwrap(),
+        2
+    );
     assert_eq!(journal.append(&[own], None).await.unwrap(), 0);
     let service = Running::start(service).await;
     for nth in 1..=3 {

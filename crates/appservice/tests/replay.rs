@@ -18,6 +18,7 @@ use matrix_appservice::{
     testing::{FakeHomeserver, Fault},
 };
 use serde_json::{Map, json};
+use tokio_util::sync::CancellationToken;
 
 const GHOST: &str = "@_ghost_1:hs.test";
 const BOT: &str = "@bot:hs.test";
@@ -140,18 +141,18 @@ async fn every_kind_of_event_is_sent_once_when_its_answer_is_lost() {
 async fn a_message_that_was_redacted_meanwhile_is_not_sent_again() {
     let world = World::new().await;
     let service = world.service().await;
-    let send = async || {
+    let say = async || {
         let intent = service.intent(user(BOT), "work");
         intent
             .send_text(&world.room, "not for all eyes")
             .await
             .unwrap()
     };
-    let sent = send().await;
+    let sent = say().await;
     let moderator = service.intent(user(GHOST), "moderation");
     moderator.redact(&world.room, &sent, None).await.unwrap();
     world.homeserver.forget_transaction_ids();
-    assert_eq!(send().await, sent);
+    assert_eq!(say().await, sent);
     assert_eq!(world.count("m.room.message"), 2);
 }
 
@@ -335,7 +336,11 @@ async fn a_homeserver_that_speaks_nothing_of_what_is_needed_is_refused() {
     assert!(versions.any_in(MatrixVersion::V1_11..));
     let router = service.router();
     let error = service
-        .run(listener().await.unwrap(), router, Default::default())
+        .run(
+            listener().await.unwrap(),
+            router,
+            CancellationToken::default(),
+        )
         .await
         .unwrap_err();
     let AppServiceError::Client(error @ Error::Versions { .. }) = error else {

@@ -12,6 +12,10 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
+    #[cfg_attr(
+        not(test),
+        expect(clippy::unused_self, reason = "tests have another clock")
+    )]
     pub(crate) fn now(&self) -> Instant {
         #[cfg(test)]
         if let Some(by_hand) = &self.by_hand {

@@ -201,11 +201,6 @@ impl Error {
         matches!(self, Self::Unreachable { source, .. } if source.is_connect())
     }
 
-    /// Whether it is a 429, and the pause that it names.
-    pub(super) fn asks_for_pause(&self) -> Option<Option<Duration>> {
-        self.is_rate_limited().then(|| self.retry_after())
-    }
-
     /// What now: whether the same call may succeed later.
     #[must_use]
     pub fn retry(&self) -> Retry {

@@ -31,7 +31,7 @@ impl Intent {
         self.receipt(room, event, None).await
     }
 
-    /// As [`Intent::send_read_receipt`], in the thread that began with `root`.
+    /// As [`Intent::send_read_receipt`], in the thread that began with `thread`.
     ///
     /// # Errors
     ///
@@ -40,9 +40,9 @@ impl Intent {
         &self,
         room: &RoomId,
         event: &EventId,
-        root: &EventId,
+        thread: &EventId,
     ) -> Result<(), Error> {
-        self.receipt(room, event, Some(root)).await
+        self.receipt(room, event, Some(thread)).await
     }
 
     async fn receipt(
