@@ -11,6 +11,7 @@ mod common;
 use std::time::Duration;
 
 use common::{journal, user};
+use matrix_appservice::ruma::Int;
 use matrix_appservice::{
     AppService, CreateRoom, Error, Invite, InviteOutcome, Media, Message, NewEvent, ReadMarkers,
     Registration, SpaceChild, StateEvent, Thumbnail,
@@ -176,7 +177,7 @@ async fn rooms_members_and_power_levels() -> anyhow::Result<()> {
     for creator in [world.service.client().sender(), &ghost_id] {
         assert_eq!(levels.for_user(creator), UserPowerLevel::Infinite);
     }
-    assert_eq!(levels.events_default, 10.into());
+    assert_eq!(levels.events_default, Int::from(10));
     let change = async || {
         bot.change_power_levels(&room, |levels| {
             levels.users.insert(other_id.clone(), 50.into());
@@ -342,7 +343,7 @@ async fn messages_of_every_kind_once() -> anyhow::Result<()> {
             .send(&room, NewEvent::new("test.alarm", content))
             .await?;
         let regretted = ghost.send(&room, Message::emote("regrets this")).await?;
-        let redaction = ghost.redact(&room, &regretted, Some("regret")).await?;
+        let erased = ghost.redact(&room, &regretted, Some("regret")).await?;
         ghost.send_read_receipt(&room, &answer).await?;
         ghost.send_thread_receipt(&room, &thread, &question).await?;
         let markers = ReadMarkers {
@@ -352,7 +353,7 @@ async fn messages_of_every_kind_once() -> anyhow::Result<()> {
         };
         ghost.set_read_markers(&room, markers).await?;
         sent.push([
-            question, answer, thread, edit, reaction, custom, regretted, redaction,
+            question, answer, thread, edit, reaction, custom, regretted, erased,
         ]);
     }
     assert_eq!(sent[0], sent[1]);
