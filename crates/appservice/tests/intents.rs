@@ -56,6 +56,7 @@ impl World {
         .retry_policy(RetryPolicy {
             give_up_after: Duration::ZERO,
             first_pause: Duration::ZERO,
+            longest_pause: Duration::ZERO,
             ..RetryPolicy::default()
         })
         .client_config(ClientConfig {

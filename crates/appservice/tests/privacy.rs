@@ -9,10 +9,7 @@
 
 mod common;
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
+use std::io;
 
 use axum::{body::Body, http::Request};
 use common::{Running, call, homeserver, journal, message, push, request, server, user};
@@ -20,55 +17,9 @@ use matrix_appservice::{
     AppService, CreateRoom, Event, HandlerError, Invite, Journal, MATRIX, Message, NewEntry,
     Registration, Retry, RetryPolicy, StateEvent,
     ruma::{OwnedRoomId, RoomId},
-    testing::{FakeHomeserver, Fault},
+    testing::{CapturedLog, FakeHomeserver, Fault},
 };
 use serde_json::{Value, json};
-use tracing_subscriber::{
-    fmt::{MakeWriter, format::FmtSpan},
-    util::SubscriberInitExt,
-};
-
-/// All that was logged, by whomever.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    /// Collects the logs of the whole process, at all levels, also those of the `log` crate.
-    fn collect() -> Self {
-        let log = Self::default();
-        tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_span_events(FmtSpan::FULL)
-            .with_ansi(false)
-            .with_writer(log.clone())
-            .finish()
-            .init();
-        log
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
 
 const GHOST: &str = "@_ghost_1:hs.test";
 
@@ -182,7 +133,7 @@ fn events() -> Vec<Value> {
 
 #[tokio::test]
 async fn nothing_of_secrets_and_people_is_in_any_log() {
-    let log = Log::collect();
+    let log = CapturedLog::start();
     let folder = tempfile::tempdir().unwrap();
     let homeserver = homeserver().await;
     homeserver.register(GHOST);
@@ -235,19 +186,13 @@ async fn nothing_of_secrets_and_people_is_in_any_log() {
     assert!(!homeserver.messages(&room).is_empty());
     service.stop().await;
 
-    let log = log.text();
-    assert!(log.contains("dead letter"));
+    let text = log.text();
+    assert!(text.contains("dead letter"));
     // sqlx is not heard at all: the journal switches its log of statements off.
     for target in ["TRACE", "hyper", "reqwest"] {
-        assert!(log.contains(target), "nothing of {target} was collected");
+        assert!(text.contains(target), "nothing of {target} was collected");
     }
-    let leaks: Vec<_> = log.lines().filter(|line| line.contains("anary")).collect();
-    assert!(
-        leaks.is_empty(),
-        "{} lines: {:#?}",
-        leaks.len(),
-        &leaks[..leaks.len().min(20)]
-    );
+    log.assert_without(&["anary"]);
 }
 
 #[tokio::test]

@@ -12,15 +12,20 @@ mod http;
 mod media;
 mod membership;
 mod messages;
+mod people;
+mod push;
 mod room;
 mod rooms;
 mod routes;
+mod settle;
+mod steps;
 mod world;
 
 use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use ruma::{OwnedServerName, ServerName};
@@ -28,8 +33,22 @@ use serde_json::{Value, json};
 use url::Url;
 
 use self::world::World;
-pub use self::{call::Call, faults::Fault};
-use crate::registration::Registration;
+pub use self::{
+    call::Call,
+    faults::{Fault, Held},
+    people::Person,
+    push::Answer,
+};
+pub(in crate::testing) use self::{
+    push::{Target, Work},
+    steps::{Step, Steps},
+};
+use crate::{
+    appservice::{AppService, Builder},
+    dispatch::RetryPolicy,
+    journal::Journal,
+    registration::Registration,
+};
 
 /// A homeserver in miniature, which knows one application service. Clones share it.
 ///
@@ -37,6 +56,8 @@ use crate::registration::Registration;
 #[derive(Clone)]
 pub struct FakeHomeserver {
     world: Arc<Mutex<World>>,
+    /// Held while a transaction is in flight.
+    in_flight: Arc<tokio::sync::Mutex<()>>,
     url: Url,
 }
 
@@ -56,7 +77,30 @@ impl FakeHomeserver {
         let world = World::new(server_name.to_owned(), registration.clone());
         let world = Arc::new(Mutex::new(world));
         let url = http::serve(world.clone()).await;
-        Self { world, url }
+        Self {
+            world,
+            in_flight: Arc::default(),
+            url,
+        }
+    }
+
+    /// Begins an application service that calls this homeserver, with its registration.
+    ///
+    /// Its [`RetryPolicy`] is one for tests: what fails is tried again at once, and is a dead letter
+    /// after ten attempts.
+    #[must_use]
+    pub fn builder(&self, journal: Journal) -> Builder {
+        let (registration, server_name) = {
+            let world = self.lock();
+            (world.registration.clone(), world.server_name.clone())
+        };
+        let at_once = RetryPolicy {
+            give_up_after: Duration::ZERO,
+            first_pause: Duration::ZERO,
+            longest_pause: Duration::ZERO,
+            ..RetryPolicy::default()
+        };
+        AppService::builder(registration, &server_name, self.url(), journal).retry_policy(at_once)
     }
 
     /// Where its client-server API is reached.
@@ -71,20 +115,12 @@ impl FakeHomeserver {
         self.lock().server_name.clone()
     }
 
+    pub(in crate::testing) fn steps(&self) -> Arc<Steps> {
+        self.lock().steps.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next calls of this kind (`send`, `createRoom`, `join`, …: see [`Call::kind`]) go wrong, one
-    /// fault each.
-    pub fn fail(&self, kind: &str, faults: impl IntoIterator<Item = Fault>) {
-        self.lock().faults.add(kind, faults);
-    }
-
-    /// The homeserver restarts: it forgets the transaction ids that clients sent with, and a send that
-    /// is repeated becomes a second event.
-    pub fn forget_transaction_ids(&self) {
-        self.lock().sent.clear();
     }
 
     /// There is a user with this id.
@@ -121,9 +157,9 @@ impl FakeHomeserver {
 
     /// The content of each user's `m.room.member`.
     #[must_use]
-    pub fn members(&self, room: &str) -> BTreeMap<String, Value> {
+    pub fn members(&self, room: impl AsRef<str>) -> BTreeMap<String, Value> {
         self.lock()
-            .room(room)
+            .room(room.as_ref())
             .state_of_kind("m.room.member")
             .map(|event| {
                 let user = event["state_key"].as_str().unwrap_or_default().to_owned();
@@ -134,9 +170,9 @@ impl FakeHomeserver {
 
     /// The content of a state event.
     #[must_use]
-    pub fn state(&self, room: &str, kind: &str, state_key: &str) -> Option<Value> {
+    pub fn state(&self, room: impl AsRef<str>, kind: &str, state_key: &str) -> Option<Value> {
         let world = self.lock();
-        let event = world.room(room).state(kind, state_key)?;
+        let event = world.room(room.as_ref()).state(kind, state_key)?;
         Some(event["content"].clone())
     }
 
@@ -156,7 +192,7 @@ impl FakeHomeserver {
 
     /// Sender and text of each message, oldest first.
     #[must_use]
-    pub fn messages(&self, room: &str) -> Vec<(String, String)> {
+    pub fn messages(&self, room: impl AsRef<str>) -> Vec<(String, String)> {
         let text = |value: &Value| value.as_str().map(ToOwned::to_owned);
         self.events(room)
             .iter()
@@ -167,8 +203,8 @@ impl FakeHomeserver {
 
     /// All events of a room, oldest first, as `/messages` shows them.
     #[must_use]
-    pub fn events(&self, room: &str) -> Vec<Value> {
-        self.lock().room(room).timeline.clone()
+    pub fn events(&self, room: impl AsRef<str>) -> Vec<Value> {
+        self.lock().room(room.as_ref()).timeline.clone()
     }
 
     /// The calls that came in, oldest first, without pings.

@@ -4,10 +4,13 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    unused_imports,
     clippy::unwrap_used,
     clippy::panic,
     reason = "each test file uses a part of it; a test that can't go on fails"
 )]
+
+pub use matrix_appservice::testing::Running;
 
 use axum::{
     Router,
@@ -15,13 +18,11 @@ use axum::{
     http::{Request, StatusCode},
 };
 use matrix_appservice::{
-    AppService, Journal, Registration,
+    Journal, Registration,
     ruma::{ServerName, UserId, server_name},
     testing::FakeHomeserver,
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 pub const AS_TOKEN: &str = "canary-as-token-9d2f4c7ab1";
@@ -122,68 +123,4 @@ pub fn message(event_id: &str, room: &str, sender: &str, body: &str) -> Value {
         "type": "m.room.message", "event_id": event_id, "room_id": room, "sender": sender,
         "origin_server_ts": 1, "content": {"msgtype": "m.text", "body": body},
     })
-}
-
-/// An application service at work.
-pub struct Running {
-    pub router: Router,
-    pub journal: Journal,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl Running {
-    pub async fn start(service: AppService) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let router = service.router();
-        Self::start_on(service, listener, router)
-    }
-
-    /// Serves `router`, which may do more than the service's own.
-    pub fn start_on(service: AppService, listener: TcpListener, router: Router) -> Self {
-        let journal = service.journal().clone();
-        let stop = CancellationToken::new();
-        let (served, stopping) = (router.clone(), stop.clone());
-        let task =
-            tokio::spawn(async move { service.run(listener, served, stopping).await.unwrap() });
-        Self {
-            router,
-            journal,
-            stop,
-            task,
-        }
-    }
-
-    pub async fn stop(self) -> Journal {
-        self.stop.cancel();
-        self.task.await.unwrap();
-        self.journal
-    }
-
-    /// Waits until all that was pushed has been looked through.
-    pub async fn split(&self) {
-        while self.journal.stats().await.unwrap().transactions > 0 {
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// Waits until nothing is left to be done.
-    pub async fn idle(&self) {
-        let idle = async {
-            loop {
-                let stats = self.journal.stats().await.unwrap();
-                if stats.transactions == 0 && stats.waiting == 0 {
-                    return;
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        let minute = std::time::Duration::from_mins(1);
-        let ended = tokio::time::timeout(minute, idle).await;
-        assert!(
-            ended.is_ok(),
-            "still at work: {:?}",
-            self.journal.stats().await
-        );
-    }
 }

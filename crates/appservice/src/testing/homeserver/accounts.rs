@@ -1,6 +1,6 @@
 //! Users: accounts and profiles.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     call::{Call, Reply},
@@ -31,7 +31,40 @@ pub(super) fn register(world: &mut World, call: &Call) -> Reply {
     if !world.add_user(&user) {
         return Reply::error(400, "M_USER_IN_USE");
     }
-    Reply::ok(json!({"user_id": user}))
+    if call.body["inhibit_login"] == true {
+        return Reply::ok(json!({"user_id": user}));
+    }
+    if world.mas {
+        // The user is there all the same.
+        return Reply::error(400, "M_APPSERVICE_LOGIN_UNSUPPORTED");
+    }
+    Reply::ok(session(&user))
+}
+
+/// `POST /login`
+pub(super) fn login(world: &World, call: &Call) -> Reply {
+    if call.body["type"] != "m.login.application_service" {
+        return Reply::error(400, "M_UNKNOWN");
+    }
+    if world.mas {
+        return Reply::error(400, "M_APPSERVICE_LOGIN_UNSUPPORTED");
+    }
+    let name = call.body["identifier"]["user"].as_str().unwrap_or_default();
+    let user = match name.strip_prefix('@') {
+        Some(_) => name.to_owned(),
+        None => world.full_user(name),
+    };
+    if !world.is_ours(&user) {
+        return Reply::error(403, "M_FORBIDDEN");
+    }
+    if !world.users.contains_key(&user) {
+        return Reply::error(404, "M_NOT_FOUND");
+    }
+    Reply::ok(session(&user))
+}
+
+fn session(user: &str) -> Value {
+    json!({"user_id": user, "device_id": "DEVICE", "access_token": "canary-access-token"})
 }
 
 /// `PUT /profile/{userId}/{keyName}`

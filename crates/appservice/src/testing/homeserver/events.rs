@@ -1,6 +1,6 @@
 //! Events: reading one, taking one back, what relates to one.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     call::{Call, Reply},
@@ -21,20 +21,9 @@ pub(super) fn redact(world: &mut World, call: &Call, room: &str, event: &str, tx
     if let Some(event_id) = world.sent.get(&key) {
         return Reply::ok(json!({"event_id": event_id}));
     }
-    let mut content = call.body.clone();
-    content["redacts"] = json!(event);
-    let event_id = world.send(room, &call.acting_as, "m.room.redaction", content);
+    let reason = call.body["reason"].as_str();
+    let event_id = world.redact(room, &call.acting_as, event, reason);
     world.sent.insert(key, event_id.clone());
-    let because = world.room(room).event(&event_id).cloned();
-    if let Some(redacted) = world
-        .rooms
-        .get_mut(room)
-        .and_then(|room| room.event_mut(event))
-    {
-        // What the algorithm keeps of state isn't looked at by anybody here.
-        redacted["content"] = Value::Object(Map::new());
-        redacted["unsigned"]["redacted_because"] = json!(because);
-    }
     Reply::ok(json!({"event_id": event_id}))
 }
 

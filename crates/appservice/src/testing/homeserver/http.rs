@@ -21,7 +21,7 @@ use url::Url;
 
 use super::{
     call::{Call, Reply},
-    faults::Fault,
+    faults::{Fate, Fault},
     routes,
     world::World,
 };
@@ -40,9 +40,12 @@ pub(super) async fn serve(world: Shared) -> Url {
 }
 
 async fn answer(State(shared): State<Shared>, request: Request) -> Response {
+    let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
+    if turns_away(&mut lock()) {
+        end_connection();
+    }
     let (parts, body) = request.into_parts();
     let bytes = to_bytes(body, usize::MAX).await.unwrap().to_vec();
-    let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
     let segments: Vec<_> = parts
         .uri
         .path()
@@ -71,22 +74,58 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         content_type: header(&parts.headers, CONTENT_TYPE.as_str()),
         at: Instant::now(),
     };
-    let fault = {
+    let is_ping = call.kind() == "appservice";
+    let fate = {
         let mut world = lock();
-        if call.kind() != "appservice" {
+        if !is_ping {
             world.calls.push(call.clone());
         }
-        world.faults.take(call.kind())
+        world.faults.take(call.kind(), &call.acting_as)
     };
-    if let Fault::Refuse(status, body) = fault {
-        return Reply::new(status, body).into_response();
+    match &fate {
+        Fate::Fault(Fault::Refuse(status, body)) => {
+            return Reply::new(*status, body.clone()).into_response();
+        }
+        Fate::Fault(Fault::LoseCall) => end_connection(),
+        Fate::Fault(Fault::None | Fault::LoseAnswer) | Fate::Hold(_) => {}
     }
     let shown = header(&parts.headers, AUTHORIZATION.as_str());
-    let reply = routes::answer(&mut lock(), &call, shown.as_deref());
-    if let Fault::LoseAnswer = fault {
-        end_connection();
+    let (reply, ended) = {
+        let mut world = lock();
+        let reply = routes::answer(&mut world, &call, shown.as_deref());
+        let ended = call.method != "GET" && !is_ping && world.takes_effect(&call);
+        (reply, ended)
+    };
+    if ended {
+        // Who called is about to end, and hears nothing.
+        std::future::pending::<()>().await;
+    }
+    match fate {
+        Fate::Fault(Fault::LoseAnswer) => end_connection(),
+        Fate::Hold(hold) => hold.wait().await,
+        Fate::Fault(_) => {}
     }
     reply.into_response()
+}
+
+fn turns_away(world: &mut World) -> bool {
+    if world.faults.down {
+        world.faults.turned_away += 1;
+    }
+    world.faults.down
+}
+
+impl World {
+    /// Returns whether the application service ends before it hears of it. Then nothing more of it
+    /// gets here.
+    fn takes_effect(&mut self, call: &Call) -> bool {
+        let name = format!("{} {} as {}", call.method, call.kind(), call.acting_as);
+        let ends = self.steps.took_effect(&name);
+        if ends {
+            self.faults.down = true;
+        }
+        ends
+    }
 }
 
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use super::world::hash;
 
 /// A room of version 12.
 #[derive(Debug)]
@@ -19,6 +21,29 @@ impl Room {
             timeline: Vec::new(),
             current: BTreeMap::new(),
         }
+    }
+
+    /// The id of the event that comes next. Of the first it is the room's own, as in version 12.
+    pub(super) fn next_event_id(&self, room_id: &str) -> String {
+        match self.timeline.len() {
+            0 => room_id.replacen('!', "$", 1),
+            number => format!("${}", hash(&format!("{room_id} {number}"))),
+        }
+    }
+
+    /// Takes an event's content away, by the redaction that is the last event.
+    pub(super) fn redact(&mut self, event_id: &str) {
+        let redaction = self.timeline.last().cloned().unwrap_or_default();
+        let Some(event) = self.event_mut(event_id) else {
+            return;
+        };
+        let kept = match event["type"].as_str() {
+            Some("m.room.member") => json!({"membership": event["content"]["membership"]}),
+            _ => json!({}),
+        };
+        event["content"] = kept;
+        event["unsigned"] =
+            json!({"redacted_by": redaction["event_id"], "redacted_because": redaction});
     }
 
     /// Adds an event, as the last.
@@ -42,6 +67,25 @@ impl Room {
             .iter()
             .filter(move |((of, _), _)| of == kind)
             .filter_map(|(_, at)| self.timeline.get(*at))
+    }
+
+    /// What somebody who is invited gets to see of the room.
+    pub(super) fn stripped(&self) -> Value {
+        [
+            "m.room.create",
+            "m.room.join_rules",
+            "m.room.canonical_alias",
+            "m.room.avatar",
+            "m.room.name",
+            "m.room.topic",
+        ]
+        .into_iter()
+        .filter_map(|kind| self.state(kind, ""))
+        .map(|event| {
+            json!({"type": event["type"], "sender": event["sender"], "state_key": "",
+                "content": event["content"]})
+        })
+        .collect()
     }
 
     /// `leave` also for those who were never there.

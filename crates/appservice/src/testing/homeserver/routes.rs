@@ -26,6 +26,7 @@ pub(super) fn answer(world: &mut World, call: &Call, shown: Option<&str>) -> Rep
         ("POST", ["_matrix", "media", "v1", "create"]) => media::create(world),
         ("PUT", ["_matrix", "media", "v3", "upload", _, id]) => media::upload_to(world, call, id),
         ("POST", ["register"]) => accounts::register(world, call),
+        ("POST", ["login"]) => accounts::login(world, call),
         ("PUT", ["profile", user, field]) => accounts::set_profile(world, call, user, field),
         ("GET", ["profile", user]) => accounts::profile(world, user, None),
         ("GET", ["profile", user, field]) => accounts::profile(world, user, Some(field)),

@@ -1,14 +1,19 @@
 //! All that the homeserver knows. Whatever changes a room goes through [`World::set_state`] and
 //! [`World::send`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ruma::OwnedServerName;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{call::Call, faults::Faults, media::File, room::Room};
+use super::{
+    call::Call, faults::Faults, media::File, push::Push, room::Room, steps::Steps,
+};
 use crate::registration::Registration;
 
 /// The time of the first event. Each comes a millisecond after the one before.
@@ -36,7 +41,15 @@ pub(super) struct World {
     pub(super) files: BTreeMap<String, Option<File>>,
     pub(super) faults: Faults,
     pub(super) calls: Vec<Call>,
+    /// Who types, by room.
+    pub(super) typing: HashMap<String, BTreeSet<String>>,
+    /// Whether accounts are kept by Matrix Authentication Service.
+    pub(super) mas: bool,
+    pub(super) push: Push,
+    pub(super) steps: Arc<Steps>,
     events: u64,
+    /// How many rooms each user has made.
+    made: HashMap<String, u64>,
 }
 
 impl World {
@@ -51,7 +64,12 @@ impl World {
             files: BTreeMap::new(),
             faults: Faults::default(),
             calls: Vec::new(),
+            typing: HashMap::new(),
+            mas: false,
+            push: Push::default(),
+            steps: Arc::default(),
             events: 0,
+            made: HashMap::new(),
         }
     }
 
@@ -89,18 +107,13 @@ impl World {
 
     /// Makes a room that holds nothing but its `m.room.create`.
     pub(super) fn add_room(&mut self, creator: &str, content: Value) -> String {
-        let event_id = self.next_event_id();
+        let made = self.made.entry(creator.to_owned()).or_default();
+        *made += 1;
+        let name = format!("{} {creator} {made}", self.server_name);
         // Of version 12: the id of the create event, and no server name.
-        let room_id = event_id.replacen('$', "!", 1);
+        let room_id = format!("!{}", hash(&name));
         self.rooms.insert(room_id.clone(), Room::new());
-        self.emit(
-            event_id,
-            &room_id,
-            creator,
-            "m.room.create",
-            Some(""),
-            content,
-        );
+        self.emit(&room_id, creator, "m.room.create", Some(""), content);
         room_id
     }
 
@@ -119,46 +132,78 @@ impl World {
         {
             return event["event_id"].as_str().unwrap_or_default().to_owned();
         }
-        let event_id = self.next_event_id();
-        self.emit(event_id, room, sender, kind, Some(key), content)
+        self.emit(room, sender, kind, Some(key), content)
     }
 
     /// Adds an event that is no state. Returns its id.
     pub(super) fn send(&mut self, room: &str, sender: &str, kind: &str, content: Value) -> String {
-        let event_id = self.next_event_id();
-        self.emit(event_id, room, sender, kind, None, content)
+        self.emit(room, sender, kind, None, content)
+    }
+
+    /// The time of the newest event.
+    pub(super) fn now_ms(&self) -> u64 {
+        FIRST_EVENT_MS + self.events
+    }
+
+    /// Redacts an event: it keeps its place and loses its content. Returns the redaction's id.
+    pub(super) fn redact(
+        &mut self,
+        room: &str,
+        sender: &str,
+        event_id: &str,
+        reason: Option<&str>,
+    ) -> String {
+        let mut content = json!({"redacts": event_id});
+        if let Some(reason) = reason {
+            content["reason"] = json!(reason);
+        }
+        let redaction = self.emit(room, sender, "m.room.redaction", None, content);
+        let room = self.rooms.get_mut(room).expect("no room with this id");
+        room.redact(event_id);
+        redaction
     }
 
     fn emit(
         &mut self,
-        event_id: String,
-        room: &str,
+        room_id: &str,
         sender: &str,
         kind: &str,
         state_key: Option<&str>,
         content: Value,
     ) -> String {
+        self.events += 1;
+        let now = self.now_ms();
+        let room = self.rooms.get_mut(room_id).expect("no room with this id");
+        let event_id = room.next_event_id(room_id);
         let mut event = json!({
-            "type": kind, "event_id": event_id, "room_id": room, "sender": sender,
-            "origin_server_ts": FIRST_EVENT_MS + self.events, "unsigned": {},
+            "type": kind, "event_id": event_id, "room_id": room_id, "sender": sender,
+            "origin_server_ts": now, "unsigned": {},
         });
+        if kind == "m.room.redaction" {
+            event["redacts"] = content["redacts"].clone();
+        }
         event["content"] = content;
         if let Some(key) = state_key {
             event["state_key"] = json!(key);
+            if let Some(before) = room.state(kind, key) {
+                event["unsigned"] = json!({
+                    "prev_content": before["content"], "prev_sender": before["sender"],
+                    "replaces_state": before["event_id"],
+                });
+            }
         }
-        self.rooms
-            .get_mut(room)
-            .expect("no room with this id")
-            .add(event);
+        if kind == "m.room.member" && event["content"]["membership"] == "invite" {
+            event["unsigned"]["invite_room_state"] = room.stripped();
+        }
+        room.add(event);
+        self.queue_event(room_id);
         event_id
     }
+}
 
-    /// Ids look like those of room version 12, and are the same in each run.
-    fn next_event_id(&mut self) -> String {
-        self.events += 1;
-        let hash = Sha256::digest(format!("{} {}", self.server_name, self.events));
-        format!("${}", URL_SAFE_NO_PAD.encode(hash))
-    }
+/// What ids look like in room version 12: 43 letters that say nothing. The same in each run.
+pub(super) fn hash(name: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(name))
 }
 
 /// Rooms by their id, oldest first.
