@@ -23,6 +23,12 @@
 //!
 //! Let the homeserver know the registration (Synapse: `app_service_config_files`), restart it, and
 //! invite the bot.
+//!
+//! # Where to go on
+//!
+//! [The guide](guide) leads from here to a bridge in production, in an hour. [`Builder`] lists what an
+//! application service can listen to, [`Intent`] what it can do, `testing` (a feature) how to try it
+//! without a homeserver.
 
 mod appservice;
 mod client;
@@ -30,6 +36,7 @@ mod device;
 mod dispatch;
 mod ephemeral;
 mod event;
+pub mod guide;
 mod handlers;
 mod intent;
 mod journal;
