@@ -703,6 +703,9 @@ async fn our_users_accept_invitations_and_nobody_else_is_made_to() {
         .enumerate()
         .map(|(nth, invited)| invitation(nth, invited))
         .collect();
+    // The first comes before the inviting homeserver has stored it.
+    let unknown = Fault::Refuse(403, json!({"errcode": "M_FORBIDDEN"}));
+    world.homeserver.fail("join", [unknown]);
     push(&service.router, "1", &events).await;
     service.idle().await;
     // An invitation that is gone by the time it is looked at is nothing to worry about.

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
@@ -11,7 +12,7 @@ use crate::{
     client::Client,
     event::Event,
     intent::{Intent, Scope},
-    journal::{Entry, MATRIX},
+    journal::{Entry, MATRIX, now_ms},
 };
 
 /// An entry, delivered to a handler, and the means to act on it.
@@ -54,6 +55,13 @@ impl Delivery {
     #[must_use]
     pub fn entry(&self) -> &Entry {
         &self.entry
+    }
+
+    /// How long ago the entry was stored.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        let ms = now_ms().saturating_sub(self.entry.received_at);
+        Duration::from_millis(u64::try_from(ms).unwrap_or(0))
     }
 
     /// Whether a handler may have begun with this entry before: it failed, or the process was

@@ -1,6 +1,6 @@
 //! Handlers of events: messages and state.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use ruma::events::{reaction::OriginalReactionEvent, room::message::OriginalRoomMessageEvent};
 
@@ -173,6 +173,13 @@ impl Handlers {
         self.on_invitation(|delivery, invitation| async move {
             let room = &invitation.room_id;
             match delivery.intent(&invitation.user_id).join(room).await {
+                // It is pushed before the inviting homeserver has stored it: we can be too fast.
+                Err(error) if error.is("M_FORBIDDEN") && delivery.age() < INVITATION_SETTLES => {
+                    Err(HandlerError::after(
+                        "the invitation is not known yet",
+                        INVITATION_PAUSE,
+                    ))
+                }
                 Err(error) if error.is("M_FORBIDDEN") => {
                     tracing::info!(%room, "an invitation was withdrawn before it was accepted");
                     Ok(())
@@ -190,6 +197,10 @@ impl Handlers {
         self
     }
 }
+
+/// How long a homeserver elsewhere may take to store an invitation that it has sent.
+const INVITATION_SETTLES: Duration = Duration::from_secs(10);
+const INVITATION_PAUSE: Duration = Duration::from_millis(500);
 
 /// Calls the handlers of events in the order in which they were added.
 pub(super) struct Events(Arc<Inner>);

@@ -57,6 +57,10 @@ impl Intent {
     ///
     /// `M_FORBIDDEN` when it was made by somebody else and the power level is too low; else as any call.
     pub async fn delete_alias(&self, alias: &RoomAliasId) -> Result<bool, Error> {
+        // Asked to delete one that isn't there, Synapse tells application services that all went well.
+        if self.resolve_alias(alias).await?.is_none() {
+            return Ok(false);
+        }
         match self.call(Call::delete(ALIAS, &[alias.as_str()])?).await {
             Ok(_) => Ok(true),
             Err(error) if error.is_not_found() => Ok(false),

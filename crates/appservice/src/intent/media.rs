@@ -157,6 +157,7 @@ impl Intent {
     ///
     /// As any call.
     pub async fn max_upload_bytes(&self) -> Result<Option<u64>, Error> {
+        self.ensure_registered().await?;
         self.client.upload_limit(&self.user).await
     }
 
