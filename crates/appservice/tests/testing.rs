@@ -22,7 +22,7 @@ use axum::{
     routing::{get, put},
 };
 use matrix_appservice::{
-    AppService, HandlerError, Registration, Retry,
+    AppService, ClientConfig, HandlerError, Registration, Retry,
     ruma::{UserId, api::client::account::register, server_name, user_id},
     testing::{FakeHomeserver, Fault, Handled, Running, TempJournal, assert_nothing_left},
 };
@@ -312,8 +312,15 @@ async fn only_what_interests_the_application_service_is_pushed() {
     assert_eq!(stub.sizes(), sizes(&[("3", 1, 0)]));
 }
 
+/// One whose calls are made once, so that their errors are seen.
 async fn service(homeserver: &FakeHomeserver, place: &TempJournal) -> AppService {
-    homeserver.builder(place.open().await).build().unwrap()
+    let once = ClientConfig {
+        max_attempts: 1,
+        longest_wait: Duration::ZERO,
+        ..ClientConfig::default()
+    };
+    let builder = homeserver.builder(place.open().await).client_config(once);
+    builder.build().unwrap()
 }
 
 #[tokio::test]

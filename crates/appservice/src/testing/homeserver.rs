@@ -45,6 +45,7 @@ pub(in crate::testing) use self::{
 };
 use crate::{
     appservice::{AppService, Builder},
+    client::ClientConfig,
     dispatch::RetryPolicy,
     journal::Journal,
     registration::Registration,
@@ -86,8 +87,8 @@ impl FakeHomeserver {
 
     /// Begins an application service that calls this homeserver, with its registration.
     ///
-    /// Its [`RetryPolicy`] is one for tests: what fails is tried again at once, and is a dead letter
-    /// after ten attempts.
+    /// Its [`RetryPolicy`] and [`ClientConfig`] are those for tests: what fails is tried again at
+    /// once, and is a dead letter after ten attempts.
     #[must_use]
     pub fn builder(&self, journal: Journal) -> Builder {
         let (registration, server_name) = {
@@ -100,7 +101,13 @@ impl FakeHomeserver {
             longest_pause: Duration::ZERO,
             ..RetryPolicy::default()
         };
-        AppService::builder(registration, &server_name, self.url(), journal).retry_policy(at_once)
+        AppService::builder(registration, &server_name, self.url(), journal)
+            .retry_policy(at_once)
+            .client_config(ClientConfig {
+                first_pause: Duration::ZERO,
+                longest_pause: Duration::ZERO,
+                ..ClientConfig::default()
+            })
     }
 
     /// Where its client-server API is reached.

@@ -11,9 +11,7 @@ use ruma::OwnedServerName;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{
-    call::Call, faults::Faults, media::File, push::Push, room::Room, steps::Steps,
-};
+use super::{call::Call, faults::Faults, media::File, push::Push, room::Room, steps::Steps};
 use crate::registration::Registration;
 
 /// The time of the first event. Each comes a millisecond after the one before.
