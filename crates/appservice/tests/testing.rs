@@ -357,7 +357,11 @@ async fn rate_limits_are_for_a_user_and_a_kind_of_call() {
             .send_text(&room, "x")
             .await
             .unwrap_err();
-        assert_eq!(error.retry(), Retry::After(pause));
+        // What is left of the pause that was asked for.
+        assert!(
+            matches!(error.retry(), Retry::After(left) if left <= pause),
+            "{error}"
+        );
         service
             .intent(&bot, "a")
             .send_text(&room, "x")

@@ -223,7 +223,7 @@ async fn effects_on_another_network_are_ends_too() {
 }
 
 #[tokio::test]
-#[should_panic(expected = "ended behind message to the other network, number 1")]
+#[should_panic(expected = "and it shows")]
 async fn a_network_that_takes_all_twice_is_found_out() {
     Network::default().bridge().await;
 }

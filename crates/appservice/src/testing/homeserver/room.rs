@@ -42,8 +42,12 @@ impl Room {
             _ => json!({}),
         };
         event["content"] = kept;
-        event["unsigned"] =
-            json!({"redacted_by": redaction["event_id"], "redacted_because": redaction});
+        // What the homeserver knows besides the content stays, such as the sender's transaction id.
+        if !event["unsigned"].is_object() {
+            event["unsigned"] = json!({});
+        }
+        event["unsigned"]["redacted_by"] = redaction["event_id"].clone();
+        event["unsigned"]["redacted_because"] = redaction;
     }
 
     /// Adds an event, as the last.
