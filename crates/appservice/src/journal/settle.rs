@@ -1,5 +1,8 @@
 //! Writing down what has become of transactions and entries, behind everybody's back.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     sync::{Arc, atomic::Ordering},
     time::SystemTime,
@@ -41,7 +44,7 @@ impl Journal {
                 }
                 () = tokio::time::sleep_until(wake) => {}
             }
-            if let Err(error) = self.settle_old().await {
+            if let Err(error) = self.settle_old(&mut keeping).await {
                 tracing::error!(%error, cause = super::cause(&error), "what is done is not in the journal, trying again");
                 tokio::select! {
                     () = stop.cancelled() => break,
@@ -58,10 +61,13 @@ impl Journal {
     }
 
     /// Writes down what is done, and what has waited for long.
-    async fn settle_old(&self) -> Result<(), JournalError> {
+    async fn settle_old(&self, keeping: &mut Housekeeping) -> Result<(), JournalError> {
         while self.settle(Also::Old).await? {
             // Pushes get their turn in between.
             tokio::task::yield_now().await;
+            // Under a load that goes on there is always more, and the log would grow without end.
+            keeping.busy = true;
+            keeping.keep(self).await;
         }
         Ok(())
     }
