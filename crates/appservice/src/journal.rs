@@ -64,7 +64,9 @@ use self::{
     ledger::Ledger,
     split::{BadBody, Split},
 };
-use crate::store::{Newest, Queue, Row, Settlement, State, Store, sqlite::SqliteStore};
+use crate::store::{
+    MemoryStore, Newest, PostgresStore, Queue, Row, Settlement, SqliteStore, State, Store,
+};
 
 /// The source of the events that a homeserver pushed. What else it pushes has sources that begin
 /// with this name and a dot.
@@ -124,7 +126,8 @@ pub(crate) enum PushError {
 
 impl Journal {
     /// Opens the journal in the SQLite file at `path`, which is created, readable by its owner only, when
-    /// it isn't there.
+    /// it isn't there. A path that begins with `postgres://` is the address of PostgreSQL, as for
+    /// [`Journal::connect`].
     ///
     /// One process at a time works on a file: it is locked (by `<path>.lock` beside it) until the last
     /// clone is dropped or the process ends.
@@ -134,6 +137,9 @@ impl Journal {
     /// [`JournalError::InUse`] when another process has it; else when the file can't be created, is no
     /// database, or was made by a newer version.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, JournalError> {
+        if let Some(url) = path.as_ref().to_str().filter(|path| is_postgres(path)) {
+            return Self::connect(url).await;
+        }
         let store = Arc::new(SqliteStore::open(path.as_ref()).await?);
         #[cfg(test)]
         let store_of_tests = store.clone();
@@ -144,6 +150,37 @@ impl Journal {
             inner.sqlite = Some(store_of_tests);
         }
         Ok(Self(Arc::new(inner)))
+    }
+
+    /// Opens the journal in PostgreSQL: `postgres://user:password@host:port/database`, with
+    /// [parameters](https://docs.rs/sqlx/0.9/sqlx/postgres/struct.PgConnectOptions.html) such as
+    /// `?sslmode=verify-full`.
+    ///
+    /// Its tables are in the schema `matrix_appservice`, which is made when it isn't there;
+    /// `?options=-csearch_path=bridge` puts them into another one that is there, for a second journal in
+    /// one database. One process at a time works on them: they are locked until the last clone is
+    /// dropped or the process ends, over a connection that has to be one (not a pooler's).
+    ///
+    /// What is erased is gone from the tables when PostgreSQL has cleaned up, and from its log when it
+    /// uses that anew.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::InUse`] when another process has it; else when the address can't be read,
+    /// PostgreSQL can't be reached, or the tables were made by a newer version. None of them tells the
+    /// password.
+    pub async fn connect(url: &str) -> Result<Self, JournalError> {
+        Self::with_store(PostgresStore::open(url).await?).await
+    }
+
+    /// A journal in memory, for tests and for bots that may forget: what was acknowledged is lost with the
+    /// process.
+    ///
+    /// # Errors
+    ///
+    /// None; it has the shape of the others.
+    pub async fn in_memory() -> Result<Self, JournalError> {
+        Self::with_store(MemoryStore::default()).await
     }
 
     /// The journal in another store.
@@ -436,6 +473,13 @@ impl Journal {
     pub(crate) fn sqlite(&self) -> &SqliteStore {
         self.0.sqlite.as_ref().unwrap()
     }
+}
+
+/// Whether a path is the address of PostgreSQL.
+fn is_postgres(path: &str) -> bool {
+    ["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| path.starts_with(scheme))
 }
 
 impl Inner {

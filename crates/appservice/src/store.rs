@@ -19,7 +19,11 @@
 //! No method is called by two tasks at once with contradicting orders, but several may run side by side:
 //! a push while a settlement is being written, reads at any time.
 
-pub(crate) mod sqlite;
+mod memory;
+mod postgres;
+mod sqlite;
+
+pub use self::{memory::MemoryStore, postgres::PostgresStore, sqlite::SqliteStore};
 
 use std::{collections::HashSet, fmt, sync::Arc};
 

@@ -67,7 +67,8 @@
 //! | leaves accounts to MAS | [`use_mas`](FakeHomeserver::use_mas) |
 //!
 //! And for the application service: [`assert_survives_kill_at_each_step`] ends it behind each of its
-//! effects; [`Handled`] notes what was handled; [`CapturedLog`] holds what was logged.
+//! effects; [`Handled`] notes what was handled; [`CapturedLog`] holds what was logged; [`store`] holds a store
+//! of your own to the rules.
 //!
 //! What goes wrong here panics: a test that can't go on has failed. Whoever waits, waits for a condition
 //! and not for a time, and nothing is random: ids and times are the same in each run.
@@ -90,6 +91,7 @@ mod journal;
 mod kill;
 mod log;
 mod running;
+pub mod store;
 mod until;
 
 pub use self::{

@@ -4,7 +4,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test that can't go on fails"
+    clippy::print_stdout,
+    reason = "a test that can't go on fails, and says by which numbers"
 )]
 
 mod common;
@@ -18,27 +19,31 @@ use std::{
     time::SystemTime,
 };
 
-use common::{HS_TOKEN, Running, message, registration, server};
+use common::{
+    HS_TOKEN, Running,
+    generator::{Dice, Queue, assert_in_order, number, room},
+    registration, server,
+};
 use matrix_appservice::{AppService, Journal};
-use serde_json::{Value, json};
+use serde_json::json;
+use sqlx::{
+    ConnectOptions as _, Connection as _, postgres::PgConnectOptions, sqlite::SqliteConnectOptions,
+};
+use testbed::Postgres;
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_util::sync::CancellationToken;
 
 /// Tells this program that it is the child, and where to work.
 const FOLDER: &str = "KILL_TEST_FOLDER";
-const ROOMS: [&str; 4] = ["!a", "!b", "!c", "!d"];
+const JOURNAL: &str = "KILL_TEST_JOURNAL";
 const KILLS: usize = 12;
 
 fn log_path(folder: &Path) -> PathBuf {
     folder.join("handled")
 }
 
-fn journal_path(folder: &Path) -> PathBuf {
-    folder.join("journal.db")
-}
-
 /// An application service that writes down which events it has handled.
-async fn service(folder: &Path) -> AppService {
+async fn service(folder: &Path, journal: &str) -> AppService {
     let log = OpenOptions::new()
         .create(true)
         .append(true)
@@ -49,7 +54,7 @@ async fn service(folder: &Path) -> AppService {
         registration(),
         server(),
         "http://127.0.0.1:9".parse().unwrap(),
-        Journal::open(journal_path(folder)).await.unwrap(),
+        Journal::open(journal).await.unwrap(),
     )
     .on_event(move |_, event| {
         let log = log.clone();
@@ -71,8 +76,9 @@ fn child() {
     let Some(folder) = std::env::var_os(FOLDER) else {
         return;
     };
+    let journal = std::env::var(JOURNAL).unwrap();
     Runtime::new().unwrap().block_on(async {
-        let service = service(Path::new(&folder)).await;
+        let service = service(Path::new(&folder), &journal).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         writeln!(std::io::stdout(), "\nlistens on {address}").unwrap();
@@ -91,10 +97,11 @@ struct Process {
 }
 
 impl Process {
-    fn start(folder: &Path) -> Self {
+    fn start(folder: &Path, journal: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["child", "--exact", "--nocapture"])
             .env(FOLDER, folder)
+            .env(JOURNAL, journal)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -119,59 +126,19 @@ impl Drop for Process {
     }
 }
 
-/// Random numbers that a failed run can be asked for again.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
+async fn push(queue: &mut Queue, http: &reqwest::Client, url: &str) -> bool {
+    let body = json!({"events": queue.next()});
+    let answer = http
+        .put(format!("{url}/{}", queue.txn_id))
+        .bearer_auth(HS_TOKEN)
+        .json(&body)
+        .send()
+        .await;
+    let acknowledged = answer.is_ok_and(|answer| answer.status().is_success());
+    if acknowledged {
+        queue.acknowledge();
     }
-}
-
-/// A homeserver's queue of transactions, oldest first.
-struct Queue {
-    dice: Dice,
-    made: usize,
-    /// The transaction in flight: pushed again until it is acknowledged.
-    current: Vec<Value>,
-    acknowledged: Vec<String>,
-    txn_id: u64,
-}
-
-impl Queue {
-    fn make(&mut self) {
-        for _ in 0..=self.dice.below(4) {
-            let room = ROOMS[usize::try_from(self.dice.below(4)).unwrap()];
-            self.made += 1;
-            let id = format!("${}-{room}", self.made);
-            self.current.push(message(&id, room, "@arts:hs.test", "x"));
-        }
-        self.txn_id += 1;
-    }
-
-    async fn push(&mut self, http: &reqwest::Client, url: &str) -> bool {
-        if self.current.is_empty() {
-            self.make();
-        }
-        let answer = http
-            .put(format!("{url}/{}", self.txn_id))
-            .bearer_auth(HS_TOKEN)
-            .json(&json!({"events": self.current}))
-            .send()
-            .await;
-        let acknowledged = answer.is_ok_and(|answer| answer.status().is_success());
-        if acknowledged {
-            self.acknowledged.extend(
-                self.current
-                    .drain(..)
-                    .map(|event| event["event_id"].as_str().unwrap().to_owned()),
-            );
-        }
-        acknowledged
-    }
+    acknowledged
 }
 
 async fn yield_often(times: u64) {
@@ -189,26 +156,30 @@ fn handled(folder: &Path) -> Vec<String> {
 }
 
 /// The events that are remembered and neither wait nor are dead.
-async fn marked_as_done(folder: &Path, made: &[String]) -> HashSet<String> {
-    let url = format!("sqlite://{}", journal_path(folder).display());
-    let database = sqlx::SqlitePool::connect(&url).await.unwrap();
-    let seen: HashSet<String> = sqlx::query_scalar("SELECT key FROM seen")
-        .fetch_all(&database)
-        .await
-        .unwrap()
-        .into_iter()
-        .collect();
-    let open: HashSet<String> = sqlx::query_scalar("SELECT key FROM entry")
-        .fetch_all(&database)
-        .await
-        .unwrap()
-        .into_iter()
-        .collect();
-    database.close().await;
+async fn marked_as_done(journal: &str, made: &[String]) -> HashSet<String> {
+    let seen = strings(journal, "SELECT key FROM seen").await;
+    let open = strings(journal, "SELECT key FROM entry").await;
     made.iter()
         .filter(|event_id| seen.contains(&seen_key(event_id)) && !open.contains(*event_id))
         .cloned()
         .collect()
+}
+
+async fn strings(journal: &str, sql: &'static str) -> HashSet<String> {
+    let strings: Vec<String> = if journal.starts_with("postgres://") {
+        let options: PgConnectOptions = journal.parse().unwrap();
+        let options = options.options([("search_path", "matrix_appservice")]);
+        let mut database = options.connect().await.unwrap();
+        let query = sqlx::query_scalar(sql);
+        query.fetch_all(&mut database).await.unwrap()
+    } else {
+        let options = SqliteConnectOptions::new().filename(journal);
+        let mut database = options.connect().await.unwrap();
+        let strings = sqlx::query_scalar(sql).fetch_all(&mut database).await;
+        database.close().await.unwrap();
+        strings.unwrap()
+    };
+    strings.into_iter().collect()
 }
 
 /// What the journal remembers an event by.
@@ -223,14 +194,6 @@ fn seen_key(event_id: &str) -> String {
     URL_SAFE_NO_PAD.encode(&hash.finalize()[..16])
 }
 
-fn number(event_id: &str) -> usize {
-    event_id[1..].split('-').next().unwrap().parse().unwrap()
-}
-
-fn room(event_id: &str) -> &str {
-    event_id.split_once('-').unwrap().1
-}
-
 /// One life of the process: what it handled, and what had been marked as done before.
 struct Life {
     handled: Vec<String>,
@@ -239,43 +202,48 @@ struct Life {
 
 #[tokio::test]
 async fn a_process_that_is_killed_at_any_moment_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal.db");
+    kill_again_and_again(folder.path(), journal.to_str().unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_process_on_postgres_that_is_killed_at_any_moment_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Postgres::shared().await.unwrap().database().await.unwrap();
+    kill_again_and_again(folder.path(), database.url()).await;
+}
+
+async fn kill_again_and_again(folder: &Path, journal: &str) {
     let seed = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap()
         .subsec_nanos();
     println!("seed {seed}");
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder()
         .no_proxy()
         .pool_max_idle_per_host(0)
         .build()
         .unwrap();
-    let mut queue = Queue {
-        dice: Dice(u64::from(seed) + 1),
-        made: 0,
-        current: Vec::new(),
-        acknowledged: Vec::new(),
-        txn_id: 0,
-    };
+    let mut queue = Queue::new(Dice(u64::from(seed) + 1));
     let mut lives = Vec::new();
     let mut done_before = HashSet::new();
     let mut logged = 0;
     for _ in 0..KILLS {
-        let process = Process::start(folder);
+        let process = Process::start(folder, journal);
         if queue.dice.below(3) == 0 {
             // Homeservers on SQLite begin again at 1.
             queue.txn_id = 0;
         }
         for _ in 0..queue.dice.below(40) {
-            assert!(queue.push(&http, &process.url).await);
+            assert!(push(&mut queue, &http, &process.url).await);
         }
         // The last push may be cut off anywhere.
         let patience = queue.dice.below(2000);
         tokio::select! {
             biased;
-            _ = queue.push(&http, &process.url) => {}
+            _ = push(&mut queue, &http, &process.url) => {}
             () = yield_often(patience) => {}
         }
         drop(process);
@@ -285,11 +253,11 @@ async fn a_process_that_is_killed_at_any_moment_loses_nothing() {
             done_before,
         });
         logged = log.len();
-        done_before = marked_as_done(folder, &log).await;
+        done_before = marked_as_done(journal, &log).await;
     }
 
     // The last life is a quiet one.
-    let service = Running::start(service(folder).await).await;
+    let service = Running::start(service(folder, journal).await).await;
     let body = json!({"events": queue.current}).to_string();
     let last = common::request("PUT", "/_matrix/app/v1/transactions/1", body);
     assert!(
@@ -330,16 +298,7 @@ async fn a_process_that_is_killed_at_any_moment_loses_nothing() {
             );
         }
     }
-    // What is handled for the first time comes in order, over all lives.
-    let mut met = HashSet::new();
-    let mut newest: HashMap<&str, usize> = HashMap::new();
-    for event_id in lives.iter().flat_map(|life| &life.handled) {
-        if met.insert(event_id) {
-            let newest = newest.entry(room(event_id)).or_default();
-            assert!(*newest < number(event_id), "{event_id} is out of order");
-            *newest = number(event_id);
-        }
-    }
+    assert_in_order(lives.iter().flat_map(|life| &life.handled));
     let (made, acknowledged) = (queue.made, queue.acknowledged.len());
     let again = lives.iter().map(|life| life.handled.len()).sum::<usize>() - made;
     println!("{made} events, {acknowledged} acknowledged, {again} handled again");

@@ -4,6 +4,7 @@
 //! `target/testbed`. A start takes about two seconds, a database of a test's own some tens of milliseconds.
 
 mod account;
+mod children;
 mod database;
 mod folder;
 mod install;
@@ -162,7 +163,8 @@ impl Postgres {
         Ok(())
     }
 
-    /// Kills the server (SIGKILL). Does nothing when it does not run.
+    /// Kills the server and what serves its clients (SIGKILL); returns when all of it is gone. Does nothing when it does
+    /// not run.
     ///
     /// # Errors
     ///

@@ -28,8 +28,9 @@ const LONG_LOG: i64 = 16 * 1024;
 /// Rows that one purge removes.
 const PURGE_AT_ONCE: i64 = 1000;
 
+/// Rows in a SQLite file: see [`Journal::open`](crate::Journal::open).
 #[derive(Debug)]
-pub(crate) struct SqliteStore {
+pub struct SqliteStore {
     /// Held for as long as the file is open: two dispatchers on one journal would do everything twice.
     _lock: File,
     /// One connection: SQLite has one writer, and waiting here is fairer than its busy loop.
@@ -41,7 +42,12 @@ pub(crate) struct SqliteStore {
 }
 
 impl SqliteStore {
-    pub(crate) async fn open(path: &Path) -> Result<Self, JournalError> {
+    /// Opens the store in the file at `path`, which is created when it isn't there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::open`](crate::Journal::open).
+    pub async fn open(path: &Path) -> Result<Self, JournalError> {
         let lock = file::claim(path)?;
         let options = SqliteConnectOptions::from_str("sqlite://")?
             .filename(path)

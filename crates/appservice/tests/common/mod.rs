@@ -10,6 +10,8 @@
     reason = "each test file uses a part of it; a test that can't go on fails"
 )]
 
+pub mod generator;
+
 pub use matrix_appservice::testing::Running;
 
 use axum::{

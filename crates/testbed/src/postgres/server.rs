@@ -11,7 +11,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
-use super::{ADMIN, Access, Fsync, account, folder, programs};
+use super::{ADMIN, Access, Fsync, account, children, folder, programs};
 use crate::process::{Account, Pipes, Process, Spec};
 use crate::runs::Run;
 use crate::{install, log_file, poll};
@@ -155,10 +155,12 @@ impl Server {
         }
     }
 
-    /// Its children notice within moments, and end as well.
+    /// Kills it with its children, which would go on with what they are at, and commit it.
     pub(super) async fn kill(&self) {
         if let Some(process) = self.process.lock().await.take() {
+            let children = children::of(process.id());
             process.kill().await;
+            children::kill(&children).await;
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn claim(path: &Path) -> Result<File, JournalError> {
     let lock = options.open(&beside).map_err(file_error)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(JournalError::InUse(path.to_owned())),
+        Err(TryLockError::WouldBlock) => Err(JournalError::InUse(path.display().to_string())),
         Err(TryLockError::Error(error)) => Err(file_error(error)),
     }
 }
