@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use self::events::{Events, OnEvent};
+use self::events::{Events, OnEvent, TakeFirst};
 pub(crate) use self::ours::OurUsers;
 use crate::{
     dispatch::{Delivery, Handler, HandlerResult, Sources},
@@ -32,10 +32,29 @@ pub(crate) const DEFAULT_READER: &str = "";
 /// When one fails, the entry is tried again later, and all are called again: each effect has to be one
 /// that can be repeated, as those of an [`Intent`](crate::Intent) are.
 ///
+/// Handlers share what they capture; the [`Delivery`] that each gets is the means to act:
+///
+/// ```
+/// use std::{collections::HashSet, sync::{Arc, Mutex}};
+/// use matrix_appservice::Handlers;
+///
+/// let greeted: Arc<Mutex<HashSet<_>>> = Arc::default();
+/// Handlers::new().on_message(move |delivery, event| {
+///     let new = greeted.lock().is_ok_and(|mut greeted| greeted.insert(event.sender.clone()));
+///     async move {
+///         if new {
+///             delivery.reply("Good morning!").await?;
+///         }
+///         Ok(())
+///     }
+/// });
+/// ```
+///
 /// A [`Builder`](crate::Builder) has the same methods.
 #[derive(Default)]
 #[must_use]
 pub struct Handlers {
+    first: Vec<TakeFirst>,
     events: Vec<OnEvent>,
     edits_apart: bool,
     /// Handlers of what is pushed besides events, by source.
@@ -51,6 +70,7 @@ impl Handlers {
 
     /// These, and behind them `others`.
     pub fn and(mut self, others: Self) -> Self {
+        self.first.extend(others.first);
         self.events.extend(others.events);
         self.edits_apart |= others.edits_apart;
         for (source, handlers) in others.pushed {
@@ -74,7 +94,7 @@ impl Handlers {
 
     /// One handler for each source that there is a handler for.
     pub(crate) fn into_named_sources(self, ours: Arc<OurUsers>) -> Sources {
-        let asks_for_events = !self.events.is_empty();
+        let asks_for_events = !self.events.is_empty() || !self.first.is_empty();
         let mut sources = self.into_sources(ours);
         if !asks_for_events {
             sources.remove(MATRIX);
@@ -85,7 +105,8 @@ impl Handlers {
     /// One handler for each source, and one for events in any case.
     pub(crate) fn into_sources(self, ours: Arc<OurUsers>) -> Sources {
         let mut sources = self.entries;
-        let events: Arc<dyn Handler> = Arc::new(Events::new(self.events, self.edits_apart, ours));
+        let events: Arc<dyn Handler> =
+            Arc::new(Events::new(self.first, self.events, self.edits_apart, ours));
         sources.insert(MATRIX.to_owned(), events);
         for (source, handlers) in self.pushed {
             sources.insert(source.to_owned(), pushed::one_after_another(handlers));

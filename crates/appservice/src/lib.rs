@@ -32,6 +32,8 @@
 
 mod appservice;
 mod client;
+#[cfg(feature = "commands")]
+pub mod commands;
 mod device;
 mod dispatch;
 mod ephemeral;

@@ -140,6 +140,15 @@ impl Builder {
         self
     }
 
+    /// Lets people type commands. A message that is one goes to these only, and no longer to handlers of
+    /// [`Builder::on_message`]. Several sets, with prefixes of their own, may stand side by side.
+    #[cfg(feature = "commands")]
+    #[must_use]
+    pub fn commands(mut self, commands: crate::commands::Commands) -> Self {
+        self.handlers = self.handlers.commands(commands);
+        self
+    }
+
     /// Calls `handler` with who types in a room, whenever that changes. The latest counts for each
     /// room. After an outage it may be long out of date: see [`Entry::received_at`].
     ///

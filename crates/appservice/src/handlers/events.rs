@@ -16,18 +16,27 @@ type Work = Pin<Box<dyn Future<Output = HandlerResult> + Send>>;
 pub(super) type OnEvent =
     Box<dyn Fn(&Seen<'_>) -> Result<Option<Work>, HandlerError> + Send + Sync>;
 
+/// Works on an event before all others, and says whether it was a command and no message.
+pub(super) type TakeFirst = Box<dyn Fn(&Seen<'_>) -> Option<Taking> + Send + Sync>;
+type Taking = Pin<Box<dyn Future<Output = Result<bool, HandlerError>> + Send>>;
+
+/// What takes first has numbers of its own, so that it changes none of the others'.
+const FIRST_NUMBER: usize = 1_000_000;
+
 /// An event as one handler sees it.
-pub(super) struct Seen<'a> {
-    pub(super) event: &'a Event,
+pub(crate) struct Seen<'a> {
+    pub(crate) event: &'a Event,
     delivery: &'a Delivery,
     number: usize,
     ours: &'a OurUsers,
     /// There is a handler of edits.
     edits_apart: bool,
+    /// It was a command.
+    taken: bool,
 }
 
 impl Seen<'_> {
-    fn delivery(&self) -> Delivery {
+    pub(crate) fn delivery(&self) -> Delivery {
         self.delivery.for_handler(self.number)
     }
 
@@ -43,6 +52,12 @@ impl Seen<'_> {
         E::read(self.event)
             .map(Some)
             .map_err(|_| HandlerError::never(format!("{} that can't be read", E::TYPE)))
+    }
+
+    /// The message, when it is one that can be read, somebody else's, and nobody has taken it yet.
+    #[cfg(feature = "commands")]
+    pub(crate) fn message(&self) -> Option<OriginalRoomMessageEvent> {
+        (!self.taken).then(|| self.read().ok().flatten()).flatten()
     }
 
     /// The invitation, when it is for one of us.
@@ -103,6 +118,9 @@ impl Handlers {
         Fut: Future<Output = HandlerResult> + Send + 'static,
     {
         self.add(move |seen| {
+            if seen.taken {
+                return Ok(None);
+            }
             let message = seen
                 .read::<OriginalRoomMessageEvent>()?
                 .filter(|message| !(seen.edits_apart && Edit::of(message).is_some()));
@@ -189,6 +207,15 @@ impl Handlers {
         })
     }
 
+    #[cfg(feature = "commands")]
+    pub(crate) fn take_first(
+        mut self,
+        handler: impl Fn(&Seen<'_>) -> Option<Taking> + Send + Sync + 'static,
+    ) -> Self {
+        self.first.push(Box::new(handler));
+        self
+    }
+
     fn add(
         mut self,
         handler: impl Fn(&Seen<'_>) -> Result<Option<Work>, HandlerError> + Send + Sync + 'static,
@@ -206,14 +233,21 @@ const INVITATION_PAUSE: Duration = Duration::from_millis(500);
 pub(super) struct Events(Arc<Inner>);
 
 struct Inner {
+    first: Vec<TakeFirst>,
     handlers: Vec<OnEvent>,
     edits_apart: bool,
     ours: Arc<OurUsers>,
 }
 
 impl Events {
-    pub(super) fn new(handlers: Vec<OnEvent>, edits_apart: bool, ours: Arc<OurUsers>) -> Self {
+    pub(super) fn new(
+        first: Vec<TakeFirst>,
+        handlers: Vec<OnEvent>,
+        edits_apart: bool,
+        ours: Arc<OurUsers>,
+    ) -> Self {
         Self(Arc::new(Inner {
+            first,
             handlers,
             edits_apart,
             ours,
@@ -230,23 +264,30 @@ impl Handler for Events {
 
 impl Inner {
     async fn handle(&self, delivery: &Delivery) -> HandlerResult {
-        if self.handlers.is_empty() {
+        if self.handlers.is_empty() && self.first.is_empty() {
             return Ok(());
         }
         // Once for all handlers; what none of them asks for is read no further.
         let event = delivery
             .event()
             .ok_or_else(|| HandlerError::never("event without sender or type"))?;
+        let seen = |number, taken| Seen {
+            event,
+            delivery,
+            number,
+            ours: &self.ours,
+            edits_apart: self.edits_apart,
+            taken,
+        };
+        let mut taken = false;
+        for (number, take) in self.first.iter().enumerate() {
+            if let Some(taking) = take(&seen(FIRST_NUMBER + number, taken)) {
+                taken |= taking.await?;
+            }
+        }
         let mut unreadable = None;
         for (number, handler) in self.handlers.iter().enumerate() {
-            let begun = handler(&Seen {
-                event,
-                delivery,
-                number,
-                ours: &self.ours,
-                edits_apart: self.edits_apart,
-            });
-            match begun {
+            match handler(&seen(number, taken)) {
                 Ok(None) => {}
                 Ok(Some(work)) => work.await?,
                 // The others may well be able to read it.

@@ -2,7 +2,6 @@
 
 use ruma::OwnedEventId;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use crate::{client::Error, dispatch::Delivery, event::Event, intent::Message};
 
@@ -27,15 +26,18 @@ impl Delivery {
         let event = self
             .event()
             .ok_or(Error::Request("there is no event to be answered"))?;
-        let message = message.with("m.relates_to", answer_to(event));
+        let mut message = message.reply_to(event.event_id());
+        if let Some(root) = thread_of(event) {
+            message = message.in_thread(&root);
+        }
         self.bot().send(event.room_id(), message).await
     }
 }
 
-/// What makes a message an answer to this event.
+/// The event that began the thread in which an event is.
 ///
-/// [Specification](https://spec.matrix.org/v1.17/client-server-api/#replies-inside-threads)
-fn answer_to(event: &Event) -> Value {
+/// [Specification](https://spec.matrix.org/v1.17/client-server-api/#threading)
+fn thread_of(event: &Event) -> Option<OwnedEventId> {
     #[derive(Deserialize)]
     struct Content {
         #[serde(rename = "m.relates_to")]
@@ -46,11 +48,6 @@ fn answer_to(event: &Event) -> Value {
         rel_type: String,
         event_id: OwnedEventId,
     }
-    let answered = json!({"event_id": event.event_id()});
-    match event.content::<Content>().map(|content| content.relates_to) {
-        Ok(relation) if relation.rel_type == "m.thread" => json!({
-            "rel_type": "m.thread", "event_id": relation.event_id, "m.in_reply_to": answered,
-        }),
-        _ => json!({"m.in_reply_to": answered}),
-    }
+    let relation = event.content::<Content>().ok()?.relates_to;
+    (relation.rel_type == "m.thread").then_some(relation.event_id)
 }
