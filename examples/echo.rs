@@ -3,7 +3,7 @@
 use matrix_appservice::ruma::{events::room::message::OriginalRoomMessageEvent, server_name};
 use matrix_appservice::{AppService, Delivery, HandlerResult, Journal, Registration};
 
-async fn echo(delivery: Delivery, event: OriginalRoomMessageEvent) -> HandlerResult {
+pub(crate) async fn echo(delivery: Delivery, event: OriginalRoomMessageEvent) -> HandlerResult {
     delivery
         .bot()
         .send_text(&event.room_id, event.content.body())

@@ -138,6 +138,7 @@ impl Slot {
         writeln!(yaml, "namespaces: {namespaces}")?;
         if self.kind == Kind::Sdk {
             writeln!(yaml, "rate_limited: false")?;
+            writeln!(yaml, "protocols: [{}]", json!(self.name))?;
         }
         Ok(yaml)
     }
