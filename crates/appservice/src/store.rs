@@ -7,7 +7,7 @@
 //! repeats apart, decides what is written and when. A store keeps rows, and holds to a few rules:
 //!
 //! - **One journal at a time.** Opening a store that somebody else has open fails with
-//!   [`JournalError::InUse`](crate::JournalError::InUse): two would do everything twice.
+//!   [`JournalError::InUse`]: two would do everything twice.
 //! - **All or nothing.** Each method is one commit.
 //! - **Durable** are [`push`](Store::push) and [`append`](Store::append) when they return: on disk, also
 //!   when the power fails the moment after. The other methods need not wait for the disk. They may be

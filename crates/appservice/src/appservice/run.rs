@@ -30,7 +30,7 @@ impl AppService {
 
     /// Serves `router` (see [`AppService::router`]) on `listener` and works the journal off, until
     /// `stop` is cancelled; then takes nothing more, lets the handlers at work finish (for as long as
-    /// [`Builder::drain_timeout`]), and returns. No handler runs after that.
+    /// [`Builder::drain_timeout`](super::Builder::drain_timeout)), and returns. No handler runs after that.
     ///
     /// # Errors
     ///
