@@ -9,8 +9,6 @@ mod claim;
 mod link;
 mod open;
 mod rows;
-#[cfg(test)]
-mod tests;
 mod text;
 
 use std::{collections::HashSet, fmt, str::FromStr as _, sync::Arc};
