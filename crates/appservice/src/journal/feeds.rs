@@ -44,10 +44,17 @@ struct Feed {
     wake: Arc<Notify>,
 }
 
-/// A mark that was set before a commit.
+/// The number of a commit that is under way.
 #[must_use]
 #[derive(Debug)]
-pub(crate) struct UnderWay(Vec<(u64, u64)>);
+pub(crate) struct UnderWay(u64);
+
+/// A commit that is under way, and which item of which feed waits for it.
+#[derive(Debug)]
+struct Commit {
+    queue: Queue,
+    marks: Vec<(u64, u64)>,
+}
 
 /// The feeds of all dispatchers, and the ids.
 #[derive(Debug)]
@@ -55,6 +62,8 @@ pub(crate) struct Feeds {
     next_id: i64,
     by_number: BTreeMap<u64, Feed>,
     next_feed: u64,
+    commits: BTreeMap<u64, Commit>,
+    next_commit: u64,
 }
 
 impl Feeds {
@@ -64,6 +73,8 @@ impl Feeds {
             next_id: newest + 1,
             by_number: BTreeMap::new(),
             next_feed: 0,
+            commits: BTreeMap::new(),
+            next_commit: 0,
         }
     }
 
@@ -79,13 +90,20 @@ impl Feeds {
         self.next_id - 1
     }
 
-    /// A new feed, which begins with all that is stored.
+    /// A new feed, which begins with all that is stored, or is about to be.
     pub(crate) fn open(&mut self, reader: &str, queue: Queue, wake: Arc<Notify>) -> u64 {
         let number = self.next_feed;
         self.next_feed += 1;
+        let mut under_way = 0;
+        for commit in self.commits.values_mut() {
+            if commit.queue == queue {
+                commit.marks.push((number, 0));
+                under_way += 1;
+            }
+        }
         let everything = Item::Stored {
             up_to: self.newest(),
-            under_way: 0,
+            under_way,
         };
         let feed = Feed {
             reader: reader.to_owned(),
@@ -115,8 +133,8 @@ impl Feeds {
         false
     }
 
-    /// Entries up to `up_to` are about to be stored: the feeds of this queue can't go past them before
-    /// [`Feeds::stored`] is called.
+    /// Entries up to `up_to` are about to be stored: the feeds of this queue, also those that are opened
+    /// meanwhile, can't go past them before [`Feeds::stored`] is called.
     pub(crate) fn storing(&mut self, queue: Queue, up_to: i64) -> UnderWay {
         let mut marks = Vec::new();
         for (number, feed) in &mut self.by_number {
@@ -124,12 +142,18 @@ impl Feeds {
                 marks.push((*number, feed.mark(up_to, 1)));
             }
         }
-        UnderWay(marks)
+        let commit = self.next_commit;
+        self.next_commit += 1;
+        self.commits.insert(commit, Commit { queue, marks });
+        UnderWay(commit)
     }
 
     /// The commit is over, well or not.
     pub(crate) fn stored(&mut self, under_way: UnderWay) {
-        for (number, item) in under_way.0 {
+        let Some(commit) = self.commits.remove(&under_way.0) else {
+            return;
+        };
+        for (number, item) in commit.marks {
             if let Some(feed) = self.by_number.get_mut(&number) {
                 feed.unmark(item);
             }

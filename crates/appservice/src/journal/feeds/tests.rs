@@ -63,6 +63,24 @@ fn nothing_goes_past_a_commit_that_is_under_way() {
 }
 
 #[test]
+fn a_feed_that_is_opened_during_a_commit_waits_for_it() {
+    let mut feeds = Feeds::above(0);
+    let id = feeds.ids(1);
+    let other = feeds.storing(Queue::Latest, id);
+    let first = feeds.storing(Queue::Each, id);
+    let second = feeds.storing(Queue::Each, id);
+    let feed = feeds.open("", Queue::Each, Arc::default());
+    assert_eq!(next(&feeds, feed), Some(Next::UnderWay(1)));
+    feeds.stored(first);
+    assert_eq!(next(&feeds, feed), Some(Next::UnderWay(1)));
+    feeds.stored(second);
+    assert_eq!(next(&feeds, feed), Some(Next::Stored(1)));
+    feeds.stored(other);
+    feeds.read(feed, 1);
+    assert_eq!(next(&feeds, feed), None);
+}
+
+#[test]
 fn a_mark_that_moves_on_while_the_store_is_read_is_read_again() {
     let mut feeds = Feeds::above(0);
     let feed = open(&mut feeds);
