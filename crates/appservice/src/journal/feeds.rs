@@ -149,8 +149,8 @@ impl Feeds {
     }
 
     /// The commit is over, well or not.
-    pub(crate) fn stored(&mut self, under_way: UnderWay) {
-        let Some(commit) = self.commits.remove(&under_way.0) else {
+    pub(crate) fn stored(&mut self, UnderWay(commit): UnderWay) {
+        let Some(commit) = self.commits.remove(&commit) else {
             return;
         };
         for (number, item) in commit.marks {
