@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use matrix_appservice::ruma::server_name;
 use matrix_appservice::store::{
-    Counts, LatestRow, Newest, Queue, Row, Settlement, State, Store, StoredTransaction, async_trait,
+    Bytes, Counts, LatestRow, Newest, Queue, Row, Settlement, State, Store, StoredTransaction,
+    async_trait,
 };
 use matrix_appservice::{
     AppService, Builder, DeadLetter, Entry, Journal, JournalError, Registration,
@@ -118,7 +119,12 @@ impl Store for Memory {
         })
     }
 
-    async fn push(&self, txn_id: &str, body: &[u8], received_at: i64) -> Result<i64, JournalError> {
+    async fn push(
+        &self,
+        txn_id: &str,
+        body: &Bytes,
+        received_at: i64,
+    ) -> Result<i64, JournalError> {
         let mut tables = self.tables();
         tables.pushed += 1;
         let id = tables.pushed;
@@ -191,7 +197,7 @@ impl Store for Memory {
         Ok(self.tables().cursors.get(name).cloned())
     }
 
-    async fn settle(&self, settlement: &Settlement) -> Result<(), JournalError> {
+    async fn settle(&self, settlement: &Arc<Settlement>) -> Result<(), JournalError> {
         let mut tables = self.tables();
         for key in &settlement.seen {
             tables.seen.entry(key.clone()).or_insert(settlement.now);

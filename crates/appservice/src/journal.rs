@@ -211,7 +211,7 @@ impl Journal {
         })
     }
 
-    async fn push_now(&self, txn_id: &str, body: &[u8], intake: &Intake) -> Result<(), PushError> {
+    async fn push_now(&self, txn_id: &str, body: &Bytes, intake: &Intake) -> Result<(), PushError> {
         let _turn = self.0.push_turn.lock().await;
         let received_at = now_ms();
         // The database works in a thread of its own.
@@ -237,7 +237,7 @@ impl Journal {
                     ..Settlement::default()
                 };
                 // If that fails it is looked at again after the next start, and nothing is in it.
-                if let Err(error) = self.0.store.settle(&settlement).await {
+                if let Err(error) = self.0.store.settle(&Arc::new(settlement)).await {
                     tracing::warn!(%error, "a body that was refused is still in the journal");
                 }
                 Err(PushError::Bad(bad))

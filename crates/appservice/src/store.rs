@@ -28,6 +28,7 @@ pub use self::{memory::MemoryStore, postgres::PostgresStore, sqlite::SqliteStore
 use std::{collections::HashSet, fmt, sync::Arc};
 
 pub use async_trait::async_trait;
+pub use bytes::Bytes;
 
 use crate::journal::{DeadLetter, Entry, JournalError};
 
@@ -37,11 +38,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The largest ids that are stored. Asked once, at the start.
     async fn newest(&self) -> Result<Newest, JournalError>;
 
-    /// Stores a transaction as it came, durably, and returns its id: larger than that of any push that
-    /// has returned before, also after that one's transaction was removed.
+    /// Stores a transaction as it came, durably, and returns its id: larger than that of any that is stored,
+    /// and than that of any push that this store has returned before, also after its transaction was removed.
     ///
     /// The homeserver waits for this. Never called twice at once.
-    async fn push(&self, txn_id: &str, body: &[u8], received_at: i64) -> Result<i64, JournalError>;
+    async fn push(&self, txn_id: &str, body: &Bytes, received_at: i64)
+    -> Result<i64, JournalError>;
 
     /// Stored transactions with an id above `after`, oldest first: at most `limit`, and fewer (but at
     /// least one, when there is any) when their bodies together are large.
@@ -67,7 +69,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn cursor(&self, name: &str) -> Result<Option<String>, JournalError>;
 
     /// Writes down what has become of transactions and entries.
-    async fn settle(&self, settlement: &Settlement) -> Result<(), JournalError>;
+    async fn settle(&self, settlement: &Arc<Settlement>) -> Result<(), JournalError>;
 
     /// Waiting entries of one reader with an id above `range.0` and up to `range.1`, by id, at most
     /// `limit`; of one lane, or of all.

@@ -10,7 +10,7 @@ use std::cell::Cell;
 
 use matrix_appservice::{
     JournalError,
-    store::{MemoryStore, PostgresStore, SqliteStore, Store},
+    store::{Bytes, MemoryStore, PostgresStore, SqliteStore, Store},
     testing::store,
 };
 use sqlx::{Connection as _, Executor as _};
@@ -19,6 +19,8 @@ use testbed::{Database, Postgres};
 async fn database() -> Database {
     Postgres::shared().await.unwrap().database().await.unwrap()
 }
+
+static EMPTY: Bytes = Bytes::from_static(b"{}");
 
 #[tokio::test]
 async fn sqlite_holds_to_the_rules() {
@@ -89,16 +91,19 @@ async fn an_address_that_is_wrong_is_an_error_without_its_password() {
 async fn a_database_that_is_gone_is_an_outage_and_its_store_goes_on_when_it_is_back() {
     let database = database().await;
     let store = PostgresStore::open(database.url()).await.unwrap();
-    store.push("1", b"{}", 1).await.unwrap();
+    store.push("1", &EMPTY, 1).await.unwrap();
 
     database.cut().await.unwrap();
-    let (push, cursor) = (store.push("2", b"{}", 2).await, store.cursor("place").await);
+    let (push, cursor) = (
+        store.push("2", &EMPTY, 2).await,
+        store.cursor("place").await,
+    );
     for outage in [push.unwrap_err(), cursor.unwrap_err()] {
         assert!(matches!(outage, JournalError::Unavailable(_)), "{outage:?}");
     }
 
     database.restore().await.unwrap();
-    store.push("3", b"{}", 3).await.unwrap();
+    store.push("3", &EMPTY, 3).await.unwrap();
     assert_eq!(store.cursor("place").await.unwrap(), None);
     assert_eq!(store.transactions(0, 10).await.unwrap().len(), 2);
     // It has the journal again.
@@ -110,13 +115,13 @@ async fn a_database_that_is_gone_is_an_outage_and_its_store_goes_on_when_it_is_b
 async fn who_has_lost_the_journal_to_another_can_not_write_any_more() {
     let database = database().await;
     let first = PostgresStore::open(database.url()).await.unwrap();
-    first.push("1", b"{}", 1).await.unwrap();
+    first.push("1", &EMPTY, 1).await.unwrap();
     // All its connections break, and somebody else is there first.
     database.cut().await.unwrap();
     database.restore().await.unwrap();
     let second = PostgresStore::open(database.url()).await.unwrap();
 
-    let push = first.push("2", b"{}", 2).await;
+    let push = first.push("2", &EMPTY, 2).await;
     let append = first.append(&[], Some(("place", "1")), 2).await;
     for refused in [
         push.map(|_| ()),
@@ -130,7 +135,7 @@ async fn who_has_lost_the_journal_to_another_can_not_write_any_more() {
     drop(second);
     let third = PostgresStore::open(database.url()).await.unwrap();
     drop(third);
-    let late = first.push("3", b"{}", 3).await.unwrap_err();
+    let late = first.push("3", &EMPTY, 3).await.unwrap_err();
     assert!(matches!(late, JournalError::InUse(_)), "{late:?}");
     let fourth = PostgresStore::open(database.url()).await.unwrap();
     assert_eq!(fourth.transactions(0, 10).await.unwrap().len(), 1);
@@ -153,11 +158,11 @@ async fn a_journal_that_was_gone_is_held_again_also_when_nothing_is_pushed() {
 async fn a_full_disk_is_told_apart_and_costs_nothing() {
     let database = database().await;
     let store = PostgresStore::open(database.url()).await.unwrap();
-    store.push("1", b"{}", 1).await.unwrap();
+    store.push("1", &EMPTY, 1).await.unwrap();
 
     database.fill().await.unwrap();
     for _ in 0..2 {
-        let full = store.push("2", b"{}", 2).await.unwrap_err();
+        let full = store.push("2", &EMPTY, 2).await.unwrap_err();
         assert!(matches!(full, JournalError::DiskFull(_)), "{full:?}");
         let full = store
             .append(&[], Some(("place", "1")), 2)
@@ -168,7 +173,7 @@ async fn a_full_disk_is_told_apart_and_costs_nothing() {
     assert_eq!(store.transactions(0, 10).await.unwrap().len(), 1);
 
     database.make_room().await.unwrap();
-    store.push("2", b"{}", 2).await.unwrap();
+    store.push("2", &EMPTY, 2).await.unwrap();
     store.append(&[], Some(("place", "1")), 2).await.unwrap();
     assert_eq!(store.cursor("place").await.unwrap().as_deref(), Some("1"));
 }

@@ -4,7 +4,7 @@
 -- Transactions as the homeserver pushed them, one row each: the only thing that is written before
 -- the 200. A row goes when each of its entries is done, or stored as a row of its own.
 CREATE TABLE inbox (
-    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          INTEGER PRIMARY KEY,            -- given by the store, always growing
     txn_id      TEXT    NOT NULL,               -- for the log; homeservers reset them, so never a key
     received_at INTEGER NOT NULL,               -- Unix time, ms
     body        BLOB    NOT NULL
@@ -36,9 +36,18 @@ CREATE INDEX        entry_done    ON entry (due_at)     WHERE state = 1;
 
 -- What was taken in before: a second append of it does nothing. Hashes of reader, source and natural key.
 CREATE TABLE seen (
-    key TEXT    PRIMARY KEY,
+    key BLOB    PRIMARY KEY,
     at  INTEGER NOT NULL                        -- Unix time, ms
 ) STRICT, WITHOUT ROWID;
+
+-- What was settled and is not in its place yet: one short row at the end instead of a page for each key.
+CREATE TABLE settled (
+    id           INTEGER PRIMARY KEY,           -- given by the store
+    at           INTEGER NOT NULL,              -- Unix time, ms
+    keys         BLOB    NOT NULL,              -- to go to `seen`, 22 bytes each
+    transactions BLOB    NOT NULL,              -- ids to leave `inbox`, 8 bytes each, little-endian
+    done         INTEGER NOT NULL               -- to be added to the counter
+) STRICT;
 
 -- How far a reader of another system has come. A cursor moves in the commit that appends what it read.
 CREATE TABLE cursor (

@@ -1,24 +1,27 @@
 //! Why the journal could not do what it was asked for.
 
+/// What a database or an operating system said; no content.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// The journal's database failed. Nothing was stored by the call that returned this.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The disk is full: make room; until then the homeserver gets 503 and keeps its events.
     #[error("the disk of the journal is full: make room, nothing is lost until then")]
-    DiskFull(#[source] sqlx::Error),
+    DiskFull(#[source] BoxError),
     /// The file's schema is newer than this version, or its migrations failed.
     #[error("the journal's schema can't be used: was it written by a newer version?")]
-    Schema(#[source] sqlx::migrate::MigrateError),
+    Schema(#[source] BoxError),
     /// Anything else that the database said.
     #[error("the journal's database failed")]
-    Database(#[source] sqlx::Error),
+    Database(#[source] BoxError),
     /// The database is not to be reached: it is asked again, and until it answers the homeserver gets 503
     /// and keeps its events.
     #[error("the journal's database can't be reached")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(#[source] BoxError),
     /// A [store](crate::store) of the application's own failed.
     #[error("the journal's store failed")]
-    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Store(#[source] BoxError),
     /// The program is ending.
     #[error("the program ends")]
     Closed,
@@ -41,7 +44,7 @@ pub enum JournalError {
         path: std::path::PathBuf,
         /// What the operating system or SQLite said.
         #[source]
-        source: sqlx::Error,
+        source: BoxError,
     },
     /// What was given as the address of PostgreSQL is none.
     #[error(
@@ -55,7 +58,7 @@ pub enum JournalError {
         place: String,
         /// What the operating system or PostgreSQL said.
         #[source]
-        source: sqlx::Error,
+        source: BoxError,
     },
 }
 
@@ -65,18 +68,32 @@ impl From<sqlx::Error> for JournalError {
             .as_database_error()
             .and_then(sqlx::error::DatabaseError::code);
         match code.as_deref() {
-            // SQLITE_FULL is 13: https://www.sqlite.org/rescode.html#full
             // disk_full of PostgreSQL: https://www.postgresql.org/docs/current/errcodes-appendix.html
-            Some("13" | "53100") => Self::DiskFull(error),
-            Some(code) if is_outage(code) => Self::Unavailable(error),
-            Some(_) => Self::Database(error),
+            Some("53100") => Self::DiskFull(error.into()),
+            Some(code) if is_outage(code) => Self::Unavailable(error.into()),
+            Some(_) => Self::Database(error.into()),
             None => match error {
                 sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
-                    Self::Unavailable(error)
+                    Self::Unavailable(error.into())
                 }
-                _ => Self::Database(error),
+                _ => Self::Database(error.into()),
             },
         }
+    }
+}
+
+impl From<rusqlite::Error> for JournalError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::DiskFull(error.into()),
+            _ => Self::Database(error.into()),
+        }
+    }
+}
+
+impl From<rusqlite::types::FromSqlError> for JournalError {
+    fn from(error: rusqlite::types::FromSqlError) -> Self {
+        rusqlite::Error::from(error).into()
     }
 }
 

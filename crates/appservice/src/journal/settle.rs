@@ -104,7 +104,7 @@ impl Journal {
 
     async fn settle_now(&self, also: Also) -> Result<bool, JournalError> {
         let _turn = self.0.settle_turn.lock().await;
-        let (drawn, under_way) = {
+        let (mut drawn, under_way) = {
             let mut feeds = lock(&self.0.feeds);
             let mut drawn = lock(&self.0.ledger).draw(also, Instant::now(), now_ms());
             for latest in &mut drawn.settlement.latest {
@@ -118,7 +118,9 @@ impl Journal {
         if drawn.settlement.is_empty() {
             return Ok(false);
         }
-        let written = self.0.store.settle(&drawn.settlement).await;
+        let settlement = Arc::new(std::mem::take(&mut drawn.settlement));
+        let written = self.0.store.settle(&settlement).await;
+        drawn.settlement = Arc::unwrap_or_clone(settlement);
         {
             let mut ledger = lock(&self.0.ledger);
             match &written {

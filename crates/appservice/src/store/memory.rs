@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    Counts, LatestRow, Newest, Queue, Row, Settlement, State, Store, StoredTransaction, async_trait,
+    Bytes, Counts, LatestRow, Newest, Queue, Row, Settlement, State, Store, StoredTransaction,
+    async_trait,
 };
 use crate::journal::{DeadLetter, Entry, JournalError};
 
@@ -63,7 +64,12 @@ impl Store for MemoryStore {
         })
     }
 
-    async fn push(&self, txn_id: &str, body: &[u8], received_at: i64) -> Result<i64, JournalError> {
+    async fn push(
+        &self,
+        txn_id: &str,
+        body: &Bytes,
+        received_at: i64,
+    ) -> Result<i64, JournalError> {
         let mut tables = self.tables();
         tables.pushed += 1;
         let transaction = StoredTransaction {
@@ -130,7 +136,7 @@ impl Store for MemoryStore {
         Ok(self.tables().cursors.get(name).cloned())
     }
 
-    async fn settle(&self, settlement: &Settlement) -> Result<(), JournalError> {
+    async fn settle(&self, settlement: &Arc<Settlement>) -> Result<(), JournalError> {
         let mut tables = self.tables();
         let latest = tables.merged(&settlement.latest);
         for key in &settlement.seen {

@@ -22,7 +22,7 @@ use self::{
     claim::Claim,
     link::{Link, patiently},
 };
-use super::{Counts, Newest, Queue, Row, Settlement, Store, StoredTransaction, async_trait};
+use super::{Bytes, Counts, Newest, Queue, Row, Settlement, Store, StoredTransaction, async_trait};
 use crate::journal::{DeadLetter, Entry, JournalError};
 
 /// Bodies that are read at once, unless one alone is larger.
@@ -161,14 +161,19 @@ impl Store for PostgresStore {
         Ok(Newest { entry, transaction })
     }
 
-    async fn push(&self, txn_id: &str, body: &[u8], received_at: i64) -> Result<i64, JournalError> {
+    async fn push(
+        &self,
+        txn_id: &str,
+        body: &Bytes,
+        received_at: i64,
+    ) -> Result<i64, JournalError> {
         let txn_id = text::stored(txn_id);
         loop {
             let mut session = self.holder.session().await?;
             let query = sqlx::query_scalar(
                 "INSERT INTO inbox (txn_id, received_at, body) VALUES ($1, $2, $3) RETURNING id",
             );
-            let query = query.bind(&*txn_id).bind(received_at).bind(body);
+            let query = query.bind(&*txn_id).bind(received_at).bind(&body[..]);
             let fresh = session.is_fresh();
             let pushed =
                 patiently(async { Ok(query.fetch_one(session.connection()).await?) }).await;
@@ -263,7 +268,7 @@ impl Store for PostgresStore {
         Ok(session.end(read)?.map(text::read))
     }
 
-    async fn settle(&self, settlement: &Settlement) -> Result<(), JournalError> {
+    async fn settle(&self, settlement: &Arc<Settlement>) -> Result<(), JournalError> {
         self.write(async |commit| rows::settle(commit, settlement).await)
             .await
     }

@@ -1,44 +1,49 @@
-//! The journal's rows in SQLite: write-ahead log, one writer.
+//! The journal's rows in SQLite: write-ahead log, one writer in a thread of its own.
 //!
 //! What has to be durable is written with `synchronous = FULL`, the rest with `NORMAL`: it is in the
 //! log without waiting for the disk, and gets there with the next durable commit.
 
+mod connection;
 #[cfg(test)]
 mod faults;
 mod file;
 mod rows;
+mod settled;
+mod worker;
 mod writer;
 
-use std::{collections::HashSet, fs::File, path::Path, str::FromStr, sync::Arc, time::Duration};
-
-use sqlx::{
-    ConnectOptions, Row as _, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+use std::{
+    collections::HashSet,
+    fs::File,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, TryLockError},
 };
-use tokio::sync::Mutex;
 
-use self::writer::Writer;
-use super::{Counts, Newest, Queue, Row, Settlement, Store, StoredTransaction, async_trait};
+use rusqlite::{Connection, OptionalExtension, Params};
+
+use self::{settled::Settled, worker::Worker, writer::Writer};
+use super::{Bytes, Counts, Newest, Queue, Row, Settlement, Store, StoredTransaction, async_trait};
 use crate::journal::{DeadLetter, Entry, JournalError};
 
-/// Bodies that are read at once, unless one alone is larger.
-const BYTES_AT_ONCE: usize = 4 * 1024 * 1024;
-/// The log is emptied, while pushes wait, when it has grown to so many pages (of 4 KiB).
-const LONG_LOG: i64 = 16 * 1024;
+/// Pages of the log (of 4 KiB) that are left where they are: moving them would cost more than they do.
+const SHORT_LOG: i64 = 256;
 /// Rows that one purge removes.
-const PURGE_AT_ONCE: i64 = 1000;
+const PURGE_AT_ONCE: u32 = 1000;
+/// Keys that are looked up without going to another thread: their pages are nearly always in memory.
+const FEW_KEYS: usize = 16;
 
 /// Rows in a SQLite file: see [`Journal::open`](crate::Journal::open).
 #[derive(Debug)]
 pub struct SqliteStore {
-    /// Held for as long as the file is open: two dispatchers on one journal would do everything twice.
-    _lock: File,
     /// One connection: SQLite has one writer, and waiting here is fairer than its busy loop.
-    writer: Mutex<Writer>,
+    writer: Worker<Writer>,
+    settled: Arc<Settled>,
     /// Reads for those who work entries off.
-    reader: Mutex<SqliteConnection>,
+    reader: Arc<Mutex<Connection>>,
     /// For reads that take their time, and to move the log's pages to their place beside the writer.
-    aside: Mutex<SqliteConnection>,
+    aside: Arc<Mutex<Connection>>,
+    /// Held until the last connection is closed: two dispatchers on one journal would do everything twice.
+    _lock: File,
 }
 
 impl SqliteStore {
@@ -48,63 +53,75 @@ impl SqliteStore {
     ///
     /// As [`Journal::open`](crate::Journal::open).
     pub async fn open(path: &Path) -> Result<Self, JournalError> {
+        let path = path.to_owned();
+        blocking(move || Self::open_now(&path)).await
+    }
+
+    fn open_now(path: &Path) -> Result<Self, JournalError> {
         let lock = file::claim(path)?;
-        let options = SqliteConnectOptions::from_str("sqlite://")?
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            // What is erased is overwritten: a payload that is done leaves nothing in the file.
-            .pragma("secure_delete", "ON")
-            // Not by whoever happens to commit: the homeserver would wait for it.
-            .pragma("wal_autocheckpoint", "0")
-            .busy_timeout(Duration::from_secs(10))
-            .disable_statement_logging();
-        let open = |source| JournalError::Open {
+        let mut writer = connection::open(path)?;
+        connection::migrate(&mut writer)?;
+        let settled = Arc::new(Settled::load(&writer)?);
+        let sql = "SELECT COALESCE(MAX(id), 0) FROM inbox";
+        let pushed = writer.query_row(sql, [], |row| row.get(0))?;
+        let writer = Writer::new(writer, pushed, settled.clone());
+        let no_thread = |source| JournalError::File {
             path: path.to_owned(),
             source,
         };
-        let writer = options.connect().await.map_err(open)?;
-        let mut writer = Writer::new(writer);
-        // Each migration commits several times. The first push waits for the disk, for these too.
-        sqlx::migrate!("migrations/sqlite")
-            .run(writer.relaxed().await?)
-            .await
-            .map_err(JournalError::Schema)?;
-        writer.durable().await?;
         Ok(Self {
+            writer: Worker::start("journal", writer).map_err(no_thread)?,
+            settled,
+            reader: Arc::new(Mutex::new(connection::open(path)?)),
+            aside: Arc::new(Mutex::new(connection::open(path)?)),
             _lock: lock,
-            writer: Mutex::new(writer),
-            reader: Mutex::new(options.connect().await.map_err(open)?),
-            aside: Mutex::new(options.connect().await.map_err(open)?),
         })
+    }
+}
+
+/// Does what may take its time, beside the tasks.
+async fn blocking<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, JournalError> + Send + 'static,
+) -> Result<R, JournalError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(JournalError::Closed),
     }
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn newest(&self) -> Result<Newest, JournalError> {
-        let row = sqlx::query(
-            "SELECT (SELECT COALESCE(MAX(id), 0) FROM entry),
-                    (SELECT COALESCE(MAX(id), 0) FROM inbox)",
-        )
-        .fetch_one(&mut *self.reader.lock().await)
-        .await?;
-        Ok(Newest {
-            entry: row.try_get(0)?,
-            transaction: row.try_get(1)?,
-        })
+        let read = |connection: &Connection| {
+            let sql = "SELECT (SELECT COALESCE(MAX(id), 0) FROM entry),
+                              (SELECT COALESCE(MAX(id), 0) FROM inbox)";
+            let newest = connection.query_row(sql, [], |row| {
+                Ok(Newest {
+                    entry: row.get(0)?,
+                    transaction: row.get(1)?,
+                })
+            });
+            Ok(newest?)
+        };
+        self.read(&self.reader, read).await
     }
 
-    async fn push(&self, txn_id: &str, body: &[u8], received_at: i64) -> Result<i64, JournalError> {
-        let mut writer = self.writer.lock().await;
-        let pushed = sqlx::query("INSERT INTO inbox (txn_id, received_at, body) VALUES (?, ?, ?)")
-            .bind(txn_id)
-            .bind(received_at)
-            .bind(body)
-            .execute(writer.durable().await?)
-            .await?;
-        Ok(pushed.last_insert_rowid())
+    async fn push(
+        &self,
+        txn_id: &str,
+        body: &Bytes,
+        received_at: i64,
+    ) -> Result<i64, JournalError> {
+        let (txn_id, body) = (txn_id.to_owned(), body.clone());
+        self.writer
+            .run(move |writer| {
+                let id = writer.pushed + 1;
+                rows::push(writer.durable()?, id, (&txn_id, received_at, &body))?;
+                writer.pushed = id;
+                Ok(id)
+            })
+            .await
     }
 
     async fn transactions(
@@ -112,41 +129,37 @@ impl Store for SqliteStore {
         after: i64,
         limit: u32,
     ) -> Result<Vec<StoredTransaction>, JournalError> {
-        let mut reader = self.reader.lock().await;
-        let mut transactions = Vec::new();
-        let mut bytes = 0;
-        let mut after = after;
-        // One at a time: each may be as large as the body limit.
-        while transactions.len() < limit as usize && bytes < BYTES_AT_ONCE {
-            let row = sqlx::query(
-                "SELECT id, txn_id, received_at, body FROM inbox WHERE id > ? ORDER BY id LIMIT 1",
-            )
-            .bind(after)
-            .fetch_optional(&mut *reader)
-            .await?;
-            let Some(row) = row else { break };
-            let transaction = StoredTransaction {
-                id: row.try_get(0)?,
-                txn_id: row.try_get(1)?,
-                received_at: row.try_get(2)?,
-                body: row.try_get(3)?,
-            };
-            after = transaction.id;
-            bytes += transaction.body.len();
-            transactions.push(transaction);
-        }
-        Ok(transactions)
+        let settled = self.settled.clone();
+        let read =
+            move |connection: &Connection| rows::transactions(connection, &settled, after, limit);
+        self.read(&self.reader, read).await
     }
 
     async fn seen(&self, keys: &[String]) -> Result<HashSet<String>, JournalError> {
-        let keys = serde_json::Value::from(keys).to_string();
-        let seen: Vec<String> = sqlx::query_scalar(
-            "SELECT key FROM seen WHERE key IN (SELECT value FROM json_each(?))",
-        )
-        .bind(keys)
-        .fetch_all(&mut *self.reader.lock().await)
-        .await?;
-        Ok(seen.into_iter().collect())
+        // Memory first: a key leaves it when it is in the table.
+        let (known, others): (Vec<_>, Vec<_>) = keys
+            .iter()
+            .cloned()
+            .partition(|key| self.settled.knows(key));
+        let mut seen: HashSet<String> = known.into_iter().collect();
+        let look_up = move |connection: &Connection, keys: Vec<String>| {
+            let mut found = Vec::new();
+            for key in keys {
+                if rows::is_seen(connection, &key)? {
+                    found.push(key);
+                }
+            }
+            Ok(found)
+        };
+        if others.len() <= FEW_KEYS
+            && let Some(connection) = try_lock(&self.reader)
+        {
+            seen.extend(look_up(&connection, others)?);
+            return Ok(seen);
+        }
+        let read = move |connection: &Connection| look_up(connection, others);
+        seen.extend(self.read(&self.reader, read).await?);
+        Ok(seen)
     }
 
     async fn append(
@@ -155,40 +168,44 @@ impl Store for SqliteStore {
         cursor: Option<(&str, &str)>,
         now: i64,
     ) -> Result<u64, JournalError> {
-        let mut writer = self.writer.lock().await;
-        let appended = async {
-            let commit = writer.begin(true).await?;
-            let mut new = 0;
-            for row in rows {
-                if let Some(key) = &row.seen
-                    && !rows::remember(commit, key, now).await?
-                {
-                    continue;
+        let rows = rows.to_vec();
+        let cursor = cursor.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.writer
+            .run(move |writer| {
+                let settled = writer.settled.clone();
+                let commit = writer.begin(true)?;
+                let new = rows::append(&commit, &settled, &rows, now)?;
+                if let Some((name, value)) = &cursor {
+                    rows::move_cursor(&commit, (name, value), now)?;
                 }
-                new += rows::insert(commit, row).await?;
-            }
-            if let Some(cursor) = cursor {
-                rows::move_cursor(commit, cursor, now).await?;
-            }
-            Ok(new)
-        }
-        .await;
-        writer.end(appended).await
+                commit.commit()?;
+                Ok(new)
+            })
+            .await
     }
 
     async fn cursor(&self, name: &str) -> Result<Option<String>, JournalError> {
-        Ok(
-            sqlx::query_scalar("SELECT value FROM cursor WHERE name = ?")
-                .bind(name)
-                .fetch_optional(&mut *self.reader.lock().await)
-                .await?,
-        )
+        let name = name.to_owned();
+        let read = move |connection: &Connection| rows::cursor(connection, &name);
+        self.read(&self.reader, read).await
     }
 
-    async fn settle(&self, settlement: &Settlement) -> Result<(), JournalError> {
-        let mut writer = self.writer.lock().await;
-        let settled = async { rows::settle(writer.begin(false).await?, settlement).await }.await;
-        writer.end(settled).await
+    async fn settle(&self, settlement: &Arc<Settlement>) -> Result<(), JournalError> {
+        let settlement = settlement.clone();
+        let settle = move |writer: &mut Writer| {
+            let settled = writer.settled.clone();
+            let commit = writer.begin(false)?;
+            let done = rows::settle(&commit, &settlement)?;
+            let written = settled::write(&commit, &settled, &settlement, done)?;
+            commit.commit()?;
+            written.committed(&settled);
+            Ok(())
+        };
+        self.writer.run(settle).await?;
+        if self.settled.is_full() {
+            self.writer.run(settled::move_some).await?;
+        }
+        Ok(())
     }
 
     async fn waiting(
@@ -199,38 +216,11 @@ impl Store for SqliteStore {
         range: (i64, i64),
         limit: u32,
     ) -> Result<Vec<Entry>, JournalError> {
-        // Three texts, because each has an index of its own.
-        let sql = match (lane, queue) {
-            (None, Queue::Each) => {
-                "SELECT id, reader, source, key, lane, slot, attempts, received_at, due_at, begun, payload
-                 FROM entry
-                 WHERE state = 0 AND slot IS NULL AND reader = ?1 AND id > ?2 AND id <= ?3
-                 ORDER BY id LIMIT ?4"
-            }
-            (None, Queue::Latest) => {
-                "SELECT id, reader, source, key, lane, slot, attempts, received_at, due_at, begun, payload
-                 FROM entry
-                 WHERE state = 0 AND slot IS NOT NULL AND reader = ?1 AND id > ?2 AND id <= ?3
-                 ORDER BY id LIMIT ?4"
-            }
-            (Some(_), _) => {
-                "SELECT id, reader, source, key, lane, slot, attempts, received_at, due_at, begun, payload
-                 FROM entry
-                 WHERE state = 0 AND lane = ?5 AND reader = ?1 AND id > ?2 AND id <= ?3
-                   AND (slot IS NOT NULL) = ?6
-                 ORDER BY id LIMIT ?4"
-            }
+        let (reader, lane) = (reader.to_owned(), lane.map(ToOwned::to_owned));
+        let read = move |connection: &Connection| {
+            rows::waiting(connection, (&reader, queue), lane.as_deref(), range, limit)
         };
-        let mut query = sqlx::query(sql)
-            .bind(reader)
-            .bind(range.0)
-            .bind(range.1)
-            .bind(limit);
-        if let Some(lane) = lane {
-            query = query.bind(lane).bind(queue == Queue::Latest);
-        }
-        let found = query.fetch_all(&mut *self.reader.lock().await).await?;
-        found.iter().map(rows::entry).collect()
+        self.read(&self.reader, read).await
     }
 
     async fn postpone(
@@ -240,143 +230,175 @@ impl Store for SqliteStore {
         due_at: i64,
         error: &str,
     ) -> Result<(), JournalError> {
-        let query = sqlx::query(
-            "UPDATE entry SET attempts = ?, due_at = ?, error = ?, begun = 1 WHERE id = ? AND state = 0",
-        );
-        let query = query.bind(attempts).bind(due_at).bind(error).bind(id);
-        self.change(query).await?;
+        let sql = "UPDATE entry SET attempts = ?, due_at = ?, error = ?, begun = 1
+                   WHERE id = ? AND state = 0";
+        self.change(sql, (attempts, due_at, error.to_owned(), id))
+            .await?;
         Ok(())
     }
 
     async fn bury(&self, id: i64, attempts: u32, error: &str) -> Result<(), JournalError> {
-        let query = sqlx::query(
-            "UPDATE entry SET state = 2, attempts = ?, error = ?, begun = 1 WHERE id = ? AND state = 0",
-        );
-        self.change(query.bind(attempts).bind(error).bind(id))
-            .await?;
+        let sql = "UPDATE entry SET state = 2, attempts = ?, error = ?, begun = 1
+                   WHERE id = ? AND state = 0";
+        self.change(sql, (attempts, error.to_owned(), id)).await?;
         Ok(())
     }
 
     async fn dead_letters(&self, after: i64, limit: u32) -> Result<Vec<DeadLetter>, JournalError> {
-        let found = sqlx::query(
-            "SELECT id, reader, source, key, lane, attempts, received_at, COALESCE(error, '')
-             FROM entry WHERE state = 2 AND id > ? ORDER BY id LIMIT ?",
-        )
-        .bind(after)
-        .bind(limit)
-        .fetch_all(&mut *self.aside.lock().await)
-        .await?;
-        found.iter().map(rows::dead_letter).collect()
+        let read = move |connection: &Connection| {
+            let sql =
+                "SELECT id, reader, source, key, lane, attempts, received_at, COALESCE(error, '')
+                       FROM entry WHERE state = 2 AND id > ? ORDER BY id LIMIT ?";
+            let mut statement = connection.prepare_cached(sql)?;
+            let letters = statement.query_map((after, limit), rows::dead_letter)?;
+            Ok(letters.collect::<Result<_, _>>()?)
+        };
+        self.read(&self.aside, read).await
     }
 
     async fn dead_letter(&self, id: i64) -> Result<Option<(DeadLetter, Arc<[u8]>)>, JournalError> {
-        let found = sqlx::query(
-            "SELECT id, reader, source, key, lane, attempts, received_at, COALESCE(error, ''), payload
-             FROM entry WHERE state = 2 AND id = ?",
-        )
-        .bind(id)
-        .fetch_optional(&mut *self.aside.lock().await)
-        .await?;
-        let Some(row) = found else { return Ok(None) };
-        let payload: Vec<u8> = row.try_get(8)?;
-        Ok(Some((rows::dead_letter(&row)?, payload.into())))
+        let read = move |connection: &Connection| {
+            let sql =
+                "SELECT id, reader, source, key, lane, attempts, received_at, COALESCE(error, ''),
+                              payload
+                       FROM entry WHERE state = 2 AND id = ?";
+            let letter = connection.query_row(sql, [id], |row| {
+                Ok((rows::dead_letter(row)?, row.get_ref(8)?.as_blob()?.into()))
+            });
+            Ok(letter.optional()?)
+        };
+        self.read(&self.aside, read).await
     }
 
     async fn retry_dead_letter(&self, id: i64, new_id: i64) -> Result<bool, JournalError> {
-        let query = sqlx::query(
-            "UPDATE entry SET id = ?2, state = 0, attempts = 0, due_at = 0, begun = 1,
-                    key = COALESCE(key, 'entry:' || id)
-             WHERE id = ?1 AND state = 2",
-        );
-        Ok(self.change(query.bind(id).bind(new_id)).await? > 0)
+        let sql = "UPDATE entry SET id = ?2, state = 0, attempts = 0, due_at = 0, begun = 1,
+                          key = COALESCE(key, 'entry:' || id)
+                   WHERE id = ?1 AND state = 2";
+        Ok(self.change(sql, (id, new_id)).await? > 0)
     }
 
     async fn skip_dead_letter(&self, id: i64) -> Result<bool, JournalError> {
-        let mut writer = self.writer.lock().await;
-        let skipped = async { rows::skip(writer.begin(false).await?, id).await }.await;
-        writer.end(skipped).await
+        self.writer
+            .run(move |writer| {
+                let commit = writer.begin(false)?;
+                let skipped = rows::skip(&commit, id)?;
+                commit.commit()?;
+                Ok(skipped)
+            })
+            .await
     }
 
     async fn release_kept(&self, source: &str) -> Result<(), JournalError> {
-        let query = sqlx::query("UPDATE entry SET state = 0 WHERE state = 4 AND source = ?");
-        self.change(query.bind(source)).await?;
+        let sql = "UPDATE entry SET state = 0 WHERE state = 4 AND source = ?";
+        self.change(sql, (source.to_owned(),)).await?;
         Ok(())
     }
 
     async fn forget_reader(&self, reader: &str) -> Result<u64, JournalError> {
-        let query = sqlx::query("DELETE FROM entry WHERE reader = ?");
-        self.change(query.bind(reader)).await
+        let sql = "DELETE FROM entry WHERE reader = ?";
+        Ok(self.change(sql, (reader.to_owned(),)).await? as u64)
     }
 
     async fn stats(&self) -> Result<Counts, JournalError> {
-        let row = sqlx::query(
-            "SELECT (SELECT COUNT(*) FROM inbox),
-                    (SELECT COUNT(*) FROM entry WHERE state = 0 AND slot IS NULL),
-                    (SELECT COUNT(*) FROM entry WHERE state = 0 AND slot IS NOT NULL),
-                    (SELECT received_at FROM entry WHERE state = 0 ORDER BY id LIMIT 1),
-                    (SELECT COUNT(*) FROM entry WHERE state = 2),
-                    (SELECT COUNT(*) FROM entry WHERE state = 4),
-                    (SELECT value FROM counter WHERE name = 'done')",
-        )
-        .fetch_one(&mut *self.aside.lock().await)
-        .await?;
-        let count = |index| -> Result<u64, sqlx::Error> {
-            Ok(u64::try_from(row.try_get::<i64, _>(index)?).unwrap_or(0))
+        self.move_all().await?;
+        let read = move |connection: &Connection| {
+            let sql = "SELECT (SELECT COUNT(*) FROM inbox),
+                              (SELECT COUNT(*) FROM entry WHERE state = 0 AND slot IS NULL),
+                              (SELECT COUNT(*) FROM entry WHERE state = 0 AND slot IS NOT NULL),
+                              (SELECT received_at FROM entry WHERE state = 0 ORDER BY id LIMIT 1),
+                              (SELECT COUNT(*) FROM entry WHERE state = 2),
+                              (SELECT COUNT(*) FROM entry WHERE state = 4),
+                              (SELECT value FROM counter WHERE name = 'done')";
+            let counts = connection.query_row(sql, [], |row| {
+                let count =
+                    |index| Ok::<_, rusqlite::Error>(row.get::<_, i64>(index)?.unsigned_abs());
+                Ok(Counts {
+                    transactions: count(0)?,
+                    waiting: count(1)? + count(2)?,
+                    oldest_waiting: row.get(3)?,
+                    dead: count(4)?,
+                    kept: count(5)?,
+                    done: count(6)?,
+                })
+            });
+            Ok(counts?)
         };
-        Ok(Counts {
-            transactions: count(0)?,
-            waiting: count(1)? + count(2)?,
-            oldest_waiting: row.try_get(3)?,
-            dead: count(4)?,
-            kept: count(5)?,
-            done: count(6)?,
-        })
+        self.read(&self.aside, read).await
     }
 
     async fn purge(&self, payloads: i64, keys: Option<i64>) -> Result<bool, JournalError> {
-        let query = sqlx::query(
-            "DELETE FROM entry WHERE id IN
-                (SELECT id FROM entry WHERE state = 1 AND due_at < ? LIMIT ?)",
-        );
-        let mut removed = self
-            .change(query.bind(payloads).bind(PURGE_AT_ONCE))
-            .await?;
+        self.move_all().await?;
+        let sql = "DELETE FROM entry WHERE id IN
+                       (SELECT id FROM entry WHERE state = 1 AND due_at < ? LIMIT ?)";
+        let mut removed = self.change(sql, (payloads, PURGE_AT_ONCE)).await?;
         if let Some(keys) = keys {
-            let query = sqlx::query(
-                "DELETE FROM seen WHERE key IN (SELECT key FROM seen WHERE at < ? LIMIT ?)",
-            );
-            removed = removed.max(self.change(query.bind(keys).bind(PURGE_AT_ONCE)).await?);
+            let sql = "DELETE FROM seen WHERE key IN (SELECT key FROM seen WHERE at < ? LIMIT ?)";
+            removed = removed.max(self.change(sql, (keys, PURGE_AT_ONCE)).await?);
         }
-        Ok(removed >= PURGE_AT_ONCE.unsigned_abs())
+        Ok(removed >= PURGE_AT_ONCE as usize)
     }
 
     async fn tidy(&self, idle: bool) -> Result<(), JournalError> {
-        let row = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)")
-            .fetch_one(&mut *self.aside.lock().await)
-            .await?;
-        let pages: i64 = row.try_get(1)?;
-        if idle || pages > LONG_LOG {
-            // Nobody may write meanwhile, or the log would never end. What is erased leaves it, too.
-            let mut writer = self.writer.lock().await;
-            let _ = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
-                .fetch_one(writer.any())
-                .await?;
-        }
-        Ok(())
+        self.move_all().await?;
+        let checkpoint = |connection: &Connection| {
+            let pages =
+                connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1));
+            Ok(pages?)
+        };
+        // Most of it beside the writer, without anybody waiting …
+        let pages: i64 = self.read(&self.aside, checkpoint).await?;
+        let sql = if idle {
+            // What is erased leaves the log, too.
+            "PRAGMA wal_checkpoint(TRUNCATE)"
+        } else if pages > SHORT_LOG {
+            // … and what came meanwhile while nobody writes: only when all of it is in its place, the log
+            // begins again from its start.
+            "PRAGMA wal_checkpoint(PASSIVE)"
+        } else {
+            return Ok(());
+        };
+        self.writer
+            .run(move |writer| {
+                // In a commit of its own, without a change that could wait for the disk.
+                Ok(writer.relaxed()?.query_row(sql, [], |_| Ok(()))?)
+            })
+            .await
     }
 }
 
 impl SqliteStore {
+    /// Reads with a connection, beside the tasks.
+    async fn read<R: Send + 'static>(
+        &self,
+        connection: &Arc<Mutex<Connection>>,
+        read: impl FnOnce(&Connection) -> Result<R, JournalError> + Send + 'static,
+    ) -> Result<R, JournalError> {
+        let connection = connection.clone();
+        blocking(move || read(&connection.lock().unwrap_or_else(PoisonError::into_inner))).await
+    }
+
     /// One statement that need not wait for the disk; returns how many rows it changed.
     async fn change(
         &self,
-        query: sqlx::query::Query<'_, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
-    ) -> Result<u64, JournalError> {
-        let mut writer = self.writer.lock().await;
-        let changed: Result<_, JournalError> =
-            async { Ok(query.execute(writer.relaxed().await?).await?) }.await;
-        // The next push finds the writer as it needs it.
-        writer.durable().await?;
-        changed.map(|changed| changed.rows_affected())
+        sql: &'static str,
+        values: impl Params + Send + 'static,
+    ) -> Result<usize, JournalError> {
+        self.writer
+            .run(move |writer| Ok(writer.relaxed()?.prepare_cached(sql)?.execute(values)?))
+            .await
+    }
+
+    /// Moves all that was settled to its place, with pushes in between.
+    async fn move_all(&self) -> Result<(), JournalError> {
+        while self.writer.run(settled::move_some).await? {}
+        Ok(())
+    }
+}
+
+fn try_lock<T>(mutex: &Mutex<T>) -> Option<std::sync::MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
     }
 }

@@ -111,9 +111,9 @@ pub(super) async fn patiently<T>(
 ) -> Result<T, JournalError> {
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(done) => done,
-        Err(_) => Err(JournalError::Unavailable(sqlx::Error::Io(
-            io::ErrorKind::TimedOut.into(),
-        ))),
+        Err(_) => Err(JournalError::Unavailable(
+            sqlx::Error::Io(io::ErrorKind::TimedOut.into()).into(),
+        )),
     }
 }
 

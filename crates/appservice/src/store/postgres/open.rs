@@ -76,7 +76,7 @@ pub(super) async fn migrate(connection: &mut PgConnection) -> Result<(), Journal
     let migrated = sqlx::migrate!("migrations/postgres").run(connection).await;
     migrated.map_err(|error| match error {
         sqlx::migrate::MigrateError::Execute(error) => error.into(),
-        error => JournalError::Schema(error),
+        error => JournalError::Schema(error.into()),
     })
 }
 

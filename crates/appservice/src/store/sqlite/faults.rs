@@ -5,16 +5,22 @@ use super::SqliteStore;
 impl SqliteStore {
     /// What a query for a number says.
     pub(crate) async fn number(&self, sql: &'static str) -> i64 {
-        let mut aside = self.aside.lock().await;
-        sqlx::query_scalar(sql)
-            .fetch_one(&mut *aside)
-            .await
-            .unwrap()
+        self.move_all().await.unwrap();
+        self.read(&self.aside, |connection| {
+            Ok(connection.query_row(sql, [], |row| row.get(0))?)
+        })
+        .await
+        .unwrap()
     }
 
     async fn set(&self, sql: &'static str) {
-        let mut writer = self.writer.lock().await;
-        sqlx::query(sql).execute(writer.any()).await.unwrap();
+        self.writer
+            .run(|writer| {
+                let connection = writer.relaxed()?;
+                Ok(connection.execute_batch(sql)?)
+            })
+            .await
+            .unwrap();
     }
 
     /// The disk is full: the file can't grow any more.

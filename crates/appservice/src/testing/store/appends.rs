@@ -1,6 +1,6 @@
 //! Entries of the application's own.
 
-use super::rows::{MANY, NOW, ODD, dead_ids, in_state, keyed, waiting, waiting_ids};
+use super::rows::{MANY, NOW, ODD, dead_ids, in_state, keyed, settle, waiting, waiting_ids};
 use crate::store::{State, Store};
 
 pub(super) async fn a_key_counts_once(store: &dyn Store) {
@@ -9,13 +9,15 @@ pub(super) async fn a_key_counts_once(store: &dyn Store) {
     assert_eq!(store.append(&rows, None, NOW).await.unwrap(), 2);
     assert_eq!(waiting_ids(store).await, [1, 2]);
     // In another append, and after the entry is done.
-    store
-        .settle(&crate::store::Settlement {
+    settle(
+        store,
+        &crate::store::Settlement {
             done: vec![1],
             ..super::rows::settlement()
-        })
-        .await
-        .unwrap();
+        },
+    )
+    .await
+    .unwrap();
     let rows = [keyed(4, 1), keyed(5, 2), keyed(6, 3)];
     assert_eq!(store.append(&rows, None, NOW).await.unwrap(), 1);
     assert_eq!(waiting_ids(store).await, [2, 6]);

@@ -1,7 +1,7 @@
 //! Of what the latest counts.
 
 use super::rows::{
-    dead_ids, in_slots, in_state, joined, latest, settle_done, settlement, store_latest,
+    dead_ids, in_slots, in_state, joined, latest, settle, settle_done, settlement, store_latest,
 };
 use crate::store::{LatestRow, Settlement, State, Store};
 
@@ -59,11 +59,11 @@ pub(super) async fn a_repeated_settlement_joins_nothing_twice(store: &dyn Store)
         ..settlement()
     };
     for _ in 0..2 {
-        store.settle(&settlement).await.unwrap();
+        settle(store, &settlement).await.unwrap();
         assert_eq!(in_slots(store).await, [(3, "a+b+c".to_owned())]);
     }
     settlement.latest.push(join(4, "d"));
-    store.settle(&settlement).await.unwrap();
+    settle(store, &settlement).await.unwrap();
     assert_eq!(in_slots(store).await, [(4, "a+b+c+d".to_owned())]);
 }
 
@@ -76,7 +76,7 @@ pub(super) async fn a_slot_is_free_again_when_its_entry_is_done(store: &dyn Stor
             keep_payloads,
             ..settlement()
         };
-        store.settle(&settlement).await.unwrap();
+        settle(store, &settlement).await.unwrap();
         assert!(in_slots(store).await.is_empty());
     }
     // It passes: nothing of it is left, and nobody counts it.

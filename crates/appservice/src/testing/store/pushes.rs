@@ -1,6 +1,6 @@
 //! Transactions, as they were pushed.
 
-use super::rows::{MANY, NOW, ODD, settlement};
+use super::rows::{MANY, NOW, ODD, push, settle, settlement};
 use crate::store::{Newest, Settlement, Store};
 
 pub(super) async fn a_transaction_comes_back_as_it_came(store: &dyn Store) {
@@ -11,7 +11,7 @@ pub(super) async fn a_transaction_comes_back_as_it_came(store: &dyn Store) {
     let bodies: [&[u8]; 4] = [b"{}", b"", &all_bytes, &long];
     for (nth, body) in (0..).zip(bodies) {
         let txn_id = format!("{nth}{ODD}");
-        let id = store.push(&txn_id, body, NOW + nth).await.unwrap();
+        let id = push(store, &txn_id, body, NOW + nth).await.unwrap();
         let last = store.transactions(id - 1, 1).await.unwrap();
         assert_eq!(last.len(), 1);
         assert_eq!(last[0].id, id);
@@ -26,14 +26,14 @@ pub(super) async fn ids_grow_also_when_what_had_them_is_gone(store: &dyn Store) 
     let mut last = 0;
     for _ in 0..5 {
         // The homeserver may call each the same.
-        let id = store.push("1", b"{}", NOW).await.unwrap();
+        let id = push(store, "1", b"{}", NOW).await.unwrap();
         assert!(id > last, "{id} after {last}");
         last = id;
         let settlement = Settlement {
             transactions: vec![id],
             ..settlement()
         };
-        store.settle(&settlement).await.unwrap();
+        settle(store, &settlement).await.unwrap();
         assert!(store.transactions(0, MANY).await.unwrap().is_empty());
     }
 }
@@ -41,7 +41,7 @@ pub(super) async fn ids_grow_also_when_what_had_them_is_gone(store: &dyn Store) 
 pub(super) async fn transactions_are_read_in_order_in_pieces(store: &dyn Store) {
     let mut pushed = Vec::new();
     for nth in 0..10 {
-        pushed.push(store.push(&nth.to_string(), b"{}", NOW).await.unwrap());
+        pushed.push(push(store, &nth.to_string(), b"{}", NOW).await.unwrap());
     }
     let mut read = Vec::new();
     loop {
@@ -61,7 +61,7 @@ pub(super) async fn large_bodies_are_read_one_by_one(store: &dyn Store) {
     let large = vec![b'x'; 9 * 1024 * 1024];
     let mut pushed = Vec::new();
     for body in [b"{}".as_slice(), &large, &large, b"{}"] {
-        pushed.push(store.push("1", body, NOW).await.unwrap());
+        pushed.push(push(store, "1", body, NOW).await.unwrap());
     }
     let mut read = Vec::new();
     while read.len() < pushed.len() {

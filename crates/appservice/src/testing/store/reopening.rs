@@ -1,8 +1,8 @@
 //! What is there after a restart.
 
 use super::rows::{
-    MANY, NOW, all_waiting, assert_same, dead_ids, in_slots, joined, key, keyed, latest,
-    settlement, waiting, waiting_ids,
+    MANY, NOW, all_waiting, assert_same, dead_ids, in_slots, joined, key, keyed, latest, push,
+    settle, settlement, waiting, waiting_ids,
 };
 use crate::{
     journal::JournalError,
@@ -18,8 +18,8 @@ use crate::{
 /// When the store breaks a rule.
 pub async fn reopening<S: Store>(open: impl AsyncFn() -> Result<S, JournalError>) {
     let store = open().await.unwrap();
-    let gone = store.push("1", b"{}", NOW).await.unwrap();
-    let transaction = store.push("2", b"{\"events\":[]}", NOW).await.unwrap();
+    let gone = push(&store, "1", b"{}", NOW).await.unwrap();
+    let transaction = push(&store, "2", b"{\"events\":[]}", NOW).await.unwrap();
     let rows = [keyed(1, 1), waiting(2, "lane"), waiting(3, "lane")];
     store
         .append(&rows, Some(("place", "7")), NOW)
@@ -32,7 +32,7 @@ pub async fn reopening<S: Store>(open: impl AsyncFn() -> Result<S, JournalError>
         transactions: vec![gone],
         ..settlement()
     };
-    store.settle(&settlement).await.unwrap();
+    settle(&store, &settlement).await.unwrap();
     store.postpone(2, 1, NOW, "class").await.unwrap();
     store.bury(3, 2, "class").await.unwrap();
     let before = all_waiting(&store).await;
@@ -44,7 +44,7 @@ pub async fn reopening<S: Store>(open: impl AsyncFn() -> Result<S, JournalError>
     );
     drop(second);
     // The one that has it does not suffer.
-    let newest = store.push("3", b"{}", NOW).await.unwrap();
+    let newest = push(&store, "3", b"{}", NOW).await.unwrap();
     drop(store);
 
     let store = open().await.unwrap();
@@ -71,9 +71,9 @@ pub async fn reopening<S: Store>(open: impl AsyncFn() -> Result<S, JournalError>
         done: waiting_ids(&store).await,
         ..super::rows::settlement()
     };
-    store.settle(&settlement).await.unwrap();
+    settle(&store, &settlement).await.unwrap();
     drop(store);
     let store = open().await.unwrap();
-    assert!(store.push("1", b"{}", NOW).await.unwrap() > newest);
+    assert!(push(&store, "1", b"{}", NOW).await.unwrap() > newest);
     assert!(waiting_ids(&store).await.is_empty());
 }

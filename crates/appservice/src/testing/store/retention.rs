@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::rows::{
-    NOW, ODD, entry, in_slots, in_state, key, latest, row, settle_done, settlement, store_latest,
-    store_rows, waiting, waiting_ids,
+    NOW, ODD, entry, in_slots, in_state, key, latest, push, row, settle, settle_done, settlement,
+    store_latest, store_rows, waiting, waiting_ids,
 };
 use crate::{
     journal::Entry,
@@ -47,7 +47,7 @@ pub(super) async fn payloads_and_keys_go_when_their_time_is_over(store: &dyn Sto
             keep_payloads: true,
             ..settlement()
         };
-        store.settle(&settlement).await.unwrap();
+        settle(store, &settlement).await.unwrap();
     }
     // One that was never stored while it waited.
     let unstored = Entry {
@@ -88,7 +88,7 @@ pub(super) async fn a_purge_removes_a_bounded_piece(store: &dyn Store) {
         seen: (0..KEYS).map(key).collect(),
         ..settlement()
     };
-    store.settle(&settlement).await.unwrap();
+    settle(store, &settlement).await.unwrap();
     let left = async || store.seen(&settlement.seen).await.unwrap().len();
     let mut before = left().await;
     assert_eq!(before, KEYS as usize);
@@ -140,7 +140,7 @@ pub(super) async fn of_a_reader_that_is_forgotten_nothing_is_left(store: &dyn St
 
 pub(super) async fn the_numbers_say_what_is_there(store: &dyn Store) {
     assert_eq!(store.stats().await.unwrap(), Counts::default());
-    store.push("1", b"{}", NOW).await.unwrap();
+    push(store, "1", b"{}", NOW).await.unwrap();
     store_rows(
         store,
         vec![

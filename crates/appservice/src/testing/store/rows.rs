@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    journal::Entry,
-    store::{LatestRow, Merge, Queue, Row, Settlement, State, Store},
+    journal::{Entry, JournalError},
+    store::{Bytes, LatestRow, Merge, Queue, Row, Settlement, State, Store},
 };
 
 pub(super) const NOW: i64 = 1_700_000_000_000;
@@ -97,7 +97,7 @@ pub(super) async fn store_rows(store: &dyn Store, rows: Vec<Row>) {
         rows,
         ..settlement()
     };
-    store.settle(&settlement).await.unwrap();
+    settle(store, &settlement).await.unwrap();
 }
 
 pub(super) async fn store_latest(store: &dyn Store, latest: Vec<LatestRow>) {
@@ -105,7 +105,7 @@ pub(super) async fn store_latest(store: &dyn Store, latest: Vec<LatestRow>) {
         latest,
         ..settlement()
     };
-    store.settle(&settlement).await.unwrap();
+    settle(store, &settlement).await.unwrap();
 }
 
 pub(super) async fn settle_done(store: &dyn Store, done: &[i64]) {
@@ -113,7 +113,7 @@ pub(super) async fn settle_done(store: &dyn Store, done: &[i64]) {
         done: done.to_vec(),
         ..settlement()
     };
-    store.settle(&settlement).await.unwrap();
+    settle(store, &settlement).await.unwrap();
 }
 
 /// All entries of the reader without a name that wait to be handled each.
@@ -162,4 +162,20 @@ pub(super) fn assert_same(one: &Entry, other: &Entry) {
     assert_eq!(one.begun, other.begun);
     assert_eq!(one.slot, other.slot);
     assert_eq!(one.payload, other.payload);
+}
+
+/// Pushes a transaction.
+pub(super) async fn push(
+    store: &dyn Store,
+    txn_id: &str,
+    body: &[u8],
+    received_at: i64,
+) -> Result<i64, JournalError> {
+    let body = Bytes::copy_from_slice(body);
+    store.push(txn_id, &body, received_at).await
+}
+
+/// Writes a settlement down.
+pub(super) async fn settle(store: &dyn Store, settlement: &Settlement) -> Result<(), JournalError> {
+    store.settle(&Arc::new(settlement.clone())).await
 }

@@ -1,8 +1,8 @@
 //! What has become of entries.
 
 use super::rows::{
-    MANY, NOW, dead_ids, entry, in_state, key, keyed, row, settle_done, settlement, store_rows,
-    waiting, waiting_ids,
+    MANY, NOW, dead_ids, entry, in_state, key, keyed, push, row, settle, settle_done, settlement,
+    store_rows, waiting, waiting_ids,
 };
 use crate::{
     journal::Entry,
@@ -19,7 +19,7 @@ pub(super) async fn keys_are_remembered(store: &dyn Store) {
         ..settlement()
     };
     for _ in 0..2 {
-        store.settle(&settlement).await.unwrap();
+        settle(store, &settlement).await.unwrap();
         let mut seen: Vec<_> = store.seen(&keys).await.unwrap().into_iter().collect();
         seen.sort();
         assert_eq!(seen, [key(1), key(3)]);
@@ -65,7 +65,7 @@ pub(super) async fn only_what_waits_can_be_done(store: &dyn Store) {
         done_unstored: 10,
         ..settlement()
     };
-    store.settle(&settlement).await.unwrap();
+    settle(store, &settlement).await.unwrap();
     assert_eq!(waiting_ids(store).await, [5]);
     assert_eq!(dead_ids(store).await, [2]);
     let counts = store.stats().await.unwrap();
@@ -78,13 +78,13 @@ pub(super) async fn only_what_waits_can_be_done(store: &dyn Store) {
 pub(super) async fn transactions_go_when_they_are_done(store: &dyn Store) {
     let mut pushed = Vec::new();
     for _ in 0..3 {
-        pushed.push(store.push("1", b"{}", NOW).await.unwrap());
+        pushed.push(push(store, "1", b"{}", NOW).await.unwrap());
     }
     let settlement = Settlement {
         transactions: vec![pushed[0], pushed[2], 77_777],
         ..settlement()
     };
-    store.settle(&settlement).await.unwrap();
+    settle(store, &settlement).await.unwrap();
     let left = store.transactions(0, MANY).await.unwrap();
     let left: Vec<i64> = left.iter().map(|transaction| transaction.id).collect();
     assert_eq!(left, [pushed[1]]);
@@ -93,7 +93,7 @@ pub(super) async fn transactions_go_when_they_are_done(store: &dyn Store) {
 pub(super) async fn a_settlement_that_is_repeated_with_more_does_only_what_is_new(
     store: &dyn Store,
 ) {
-    let transaction = store.push("1", b"{}", NOW).await.unwrap();
+    let transaction = push(store, "1", b"{}", NOW).await.unwrap();
     store_rows(store, vec![waiting(1, "lane"), waiting(2, "lane")]).await;
     let mut settlement = Settlement {
         seen: vec![key(1)],
@@ -102,11 +102,11 @@ pub(super) async fn a_settlement_that_is_repeated_with_more_does_only_what_is_ne
         transactions: vec![transaction],
         ..settlement()
     };
-    store.settle(&settlement).await.unwrap();
+    settle(store, &settlement).await.unwrap();
     settlement.rows.push(waiting(5, "lane"));
     settlement.done.push(2);
     settlement.seen.push(key(2));
-    store.settle(&settlement).await.unwrap();
+    settle(store, &settlement).await.unwrap();
 
     assert_eq!(waiting_ids(store).await, [3, 5]);
     assert_eq!(dead_ids(store).await, [4]);

@@ -1,6 +1,8 @@
 //! Several methods at a time.
 
-use super::rows::{MANY, NOW, keyed, latest, settlement, store_rows, waiting, waiting_ids};
+use super::rows::{
+    MANY, NOW, keyed, latest, push, settle, settlement, store_rows, waiting, waiting_ids,
+};
 use crate::store::{Settlement, Store};
 
 pub(super) async fn methods_that_run_side_by_side_lose_nothing(store: &dyn Store) {
@@ -8,7 +10,7 @@ pub(super) async fn methods_that_run_side_by_side_lose_nothing(store: &dyn Store
     let push_all = async {
         let mut pushed = Vec::new();
         for _ in 0..ROUNDS {
-            pushed.push(store.push("1", b"{\"events\":[]}", NOW).await.unwrap());
+            pushed.push(push(store, "1", b"{\"events\":[]}", NOW).await.unwrap());
         }
         pushed
     };
@@ -33,7 +35,7 @@ pub(super) async fn methods_that_run_side_by_side_lose_nothing(store: &dyn Store
                 latest: vec![latest(2000 + nth, "slot", "x", None)],
                 ..settlement()
             };
-            store.settle(&settlement).await.unwrap();
+            settle(store, &settlement).await.unwrap();
         }
     };
     let reads = async {
