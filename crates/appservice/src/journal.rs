@@ -51,6 +51,8 @@ use std::{
 use axum::body::Bytes;
 use tokio::sync::Notify;
 
+#[cfg(test)]
+pub(crate) use self::entry::seen_key;
 pub(crate) use self::latest::Latest;
 pub use self::{
     entry::{DeadLetter, Entry, NewEntry, Stats},

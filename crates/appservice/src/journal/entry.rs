@@ -142,7 +142,7 @@ pub struct Stats {
 }
 
 /// What an entry is remembered by: opaque, and of the same length whatever it stands for.
-pub(super) fn seen_key(reader: &str, source: &str, key: &str) -> String {
+pub(crate) fn seen_key(reader: &str, source: &str, key: &str) -> String {
     let mut hash = Sha256::new();
     for part in [reader, source, key] {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());

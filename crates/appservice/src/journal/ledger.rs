@@ -19,8 +19,10 @@ use crate::store::{LatestRow, Row, Settlement, State};
 const STORE_AFTER: Duration = Duration::from_secs(2);
 /// With so many bytes of payload in memory, the oldest are stored.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
-/// Rows and keys that one settlement holds: pushes wait while it is written.
+/// Rows that one settlement holds: pushes wait while it is written.
 const AT_ONCE: usize = 256;
+/// Keys of entries that are done without having been stored, likewise: they cost less.
+const KEYS_AT_ONCE: usize = 2048;
 
 /// A transaction that was taken in.
 pub(crate) struct Open {
@@ -210,14 +212,19 @@ impl Ledger {
         let mut drawn = Drawn::default();
         drawn.settlement.now = now_ms;
         drawn.settlement.keep_payloads = self.keep_payloads;
-        for id in self.newly_done.iter().take(AT_ONCE) {
+        let most = if self.keep_payloads {
+            AT_ONCE
+        } else {
+            KEYS_AT_ONCE
+        };
+        for id in self.newly_done.iter().take(most) {
             self.draw_done(*id, &mut drawn);
         }
         drawn
             .settlement
             .done
             .extend(self.stored_done.iter().take(AT_ONCE));
-        drawn.more = self.newly_done.len() > AT_ONCE || self.stored_done.len() > AT_ONCE;
+        drawn.more = self.newly_done.len() > most || self.stored_done.len() > AT_ONCE;
         self.draw_waiting(also, now, &mut drawn);
         let mut written = 0;
         for id in &self.to_write {

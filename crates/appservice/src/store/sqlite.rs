@@ -7,8 +7,11 @@ mod connection;
 #[cfg(test)]
 mod faults;
 mod file;
+mod filter;
 mod rows;
 mod settled;
+#[cfg(test)]
+mod tests;
 mod worker;
 mod writer;
 
@@ -62,6 +65,8 @@ impl SqliteStore {
         let mut writer = connection::open(path)?;
         connection::migrate(&mut writer)?;
         let settled = Arc::new(Settled::load(&writer)?);
+        let sql = "SELECT EXISTS (SELECT 1 FROM seen)";
+        let has_keys: bool = writer.query_row(sql, [], |row| row.get(0))?;
         let sql = "SELECT COALESCE(MAX(id), 0) FROM inbox";
         let pushed = writer.query_row(sql, [], |row| row.get(0))?;
         let writer = Writer::new(writer, pushed, settled.clone());
@@ -69,11 +74,24 @@ impl SqliteStore {
             path: path.to_owned(),
             source,
         };
+        let aside = Arc::new(Mutex::new(connection::open(path)?));
+        if has_keys {
+            let (settled, aside) = (settled.clone(), aside.clone());
+            // They may be many. Until it has met each, none is excluded.
+            tokio::task::spawn_blocking(move || {
+                let aside = aside.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Err(error) = rows::filter_keys(&aside, &settled.filter) {
+                    tracing::debug!(%error, "the keys can't be read, each is looked up");
+                }
+            });
+        } else {
+            settled.filter.completed();
+        }
         Ok(Self {
             writer: Worker::start("journal", writer).map_err(no_thread)?,
             settled,
             reader: Arc::new(Mutex::new(connection::open(path)?)),
-            aside: Arc::new(Mutex::new(connection::open(path)?)),
+            aside,
             _lock: lock,
         })
     }
@@ -136,28 +154,23 @@ impl Store for SqliteStore {
     }
 
     async fn seen(&self, keys: &[String]) -> Result<HashSet<String>, JournalError> {
-        // Memory first: a key leaves it when it is in the table.
         let (known, others): (Vec<_>, Vec<_>) = keys
             .iter()
+            .filter(|key| !self.settled.is_new(key))
             .cloned()
+            // Memory first: a key leaves it when it is in the table.
             .partition(|key| self.settled.knows(key));
         let mut seen: HashSet<String> = known.into_iter().collect();
-        let look_up = move |connection: &Connection, keys: Vec<String>| {
-            let mut found = Vec::new();
-            for key in keys {
-                if rows::is_seen(connection, &key)? {
-                    found.push(key);
-                }
-            }
-            Ok(found)
-        };
+        if others.is_empty() {
+            return Ok(seen);
+        }
         if others.len() <= FEW_KEYS
             && let Some(connection) = try_lock(&self.reader)
         {
-            seen.extend(look_up(&connection, others)?);
+            seen.extend(rows::seen(&connection, others)?);
             return Ok(seen);
         }
-        let read = move |connection: &Connection| look_up(connection, others);
+        let read = move |connection: &Connection| rows::seen(connection, others);
         seen.extend(self.read(&self.reader, read).await?);
         Ok(seen)
     }

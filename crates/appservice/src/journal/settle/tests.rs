@@ -9,7 +9,7 @@ async fn the_log_is_moved_to_its_place_also_while_there_is_more_to_settle() {
     let file = folder.path().join("journal.db");
     let journal = Journal::open(&file).await.unwrap();
     let text = "x".repeat(1000);
-    for transaction in 0..15 {
+    for transaction in 0..25 {
         let events: Vec<_> = (0..100)
             .map(|nth| {
                 format!(
@@ -22,7 +22,7 @@ async fn the_log_is_moved_to_its_place_also_while_there_is_more_to_settle() {
         pushed.await.unwrap();
     }
     while journal.take_in(&Intake::default()).await.unwrap() {}
-    for id in 1..=1500 {
+    for id in 1..=2500 {
         journal.done(id);
     }
     let before = std::fs::metadata(&file).unwrap().len();

@@ -45,6 +45,7 @@ impl SqliteStore {
 
     /// Each read of entries fails, and each look at keys.
     pub(crate) async fn set_unreadable(&self, unreadable: bool) {
+        self.settled.filter.give_up();
         let renames = if unreadable {
             [
                 "ALTER TABLE entry RENAME TO away",

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::settled::Settled;
+use super::{filter::Filter, settled::Settled};
 use crate::{
     journal::{DeadLetter, Entry, JournalError},
     store::{LatestRow, Queue, Row, Settlement, State, StoredTransaction},
@@ -52,11 +52,35 @@ pub(super) fn transactions(
     Ok(transactions)
 }
 
-/// Whether a key is remembered.
-pub(super) fn is_seen(connection: &Connection, key: &str) -> Result<bool, JournalError> {
-    Ok(connection
-        .prepare_cached("SELECT 1 FROM seen WHERE key = ?")?
-        .exists([key.as_bytes()])?)
+/// Which of these keys are in the table.
+pub(super) fn seen(
+    connection: &Connection,
+    keys: Vec<String>,
+) -> Result<Vec<String>, JournalError> {
+    // All in one look: each would lock the file, and read anew what has changed.
+    let look = connection.unchecked_transaction()?;
+    let mut found = Vec::new();
+    {
+        let mut is_seen = look.prepare_cached("SELECT 1 FROM seen WHERE key = ?")?;
+        for key in keys {
+            if is_seen.exists([key.as_bytes()])? {
+                found.push(key);
+            }
+        }
+    }
+    look.commit()?;
+    Ok(found)
+}
+
+/// Adds all keys in the table to the filter.
+pub(super) fn filter_keys(connection: &Connection, filter: &Filter) -> Result<(), JournalError> {
+    let mut statement = connection.prepare("SELECT key FROM seen")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        filter.add(row.get_ref(0)?.as_blob()?);
+    }
+    filter.completed();
+    Ok(())
 }
 
 /// Stores what is appended. Returns how much of it was new.
@@ -69,6 +93,7 @@ pub(super) fn append(
     let mut new = 0;
     for row in rows {
         if let Some(key) = &row.seen {
+            settled.filter.add(key.as_bytes());
             let is_new = !settled.knows(key)
                 && commit
                     .prepare_cached(

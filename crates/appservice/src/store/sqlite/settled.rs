@@ -12,7 +12,7 @@ use std::{
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::writer::Writer;
+use super::{filter::Filter, writer::Writer};
 use crate::{journal::JournalError, store::Settlement};
 
 /// As the journal makes them.
@@ -26,7 +26,11 @@ type Key = [u8; KEY_BYTES];
 
 /// What is known from memory.
 #[derive(Debug, Default)]
-pub(super) struct Settled(Mutex<State>);
+pub(super) struct Settled {
+    state: Mutex<State>,
+    /// Of the keys that are in their place.
+    pub(super) filter: Filter,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -65,12 +69,21 @@ impl Settled {
         }
         drop(rows);
         drop(statement);
-        Ok(Self(Mutex::new(state)))
+        Ok(Self {
+            state: Mutex::new(state),
+            filter: Filter::default(),
+        })
     }
 
     /// Whether a key is known from memory.
     pub(super) fn knows(&self, key: &str) -> bool {
         Key::try_from(key.as_bytes()).is_ok_and(|key| self.state().keys.contains(&key))
+    }
+
+    /// Whether a key is surely neither in memory nor in the table.
+    pub(super) fn is_new(&self, key: &str) -> bool {
+        // Memory first: a key leaves it when it is in the filter.
+        !self.knows(key) && self.filter.excludes(key.as_bytes())
     }
 
     /// Whether a transaction is to be removed.
@@ -83,8 +96,14 @@ impl Settled {
         self.state().keys.len() >= MOST_KEYS
     }
 
+    /// How many keys are in memory.
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> usize {
+        self.state().keys.len()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -181,6 +200,7 @@ pub(super) fn move_some(writer: &mut Writer) -> Result<bool, JournalError> {
         let mut remember = commit
             .prepare_cached("INSERT INTO seen (key, at) VALUES (?, ?) ON CONFLICT DO NOTHING")?;
         for (key, at) in &keys {
+            settled.filter.add(key);
             remember.execute(params![&key[..], at])?;
         }
         let mut remove = commit.prepare_cached("DELETE FROM inbox WHERE id = ?")?;
