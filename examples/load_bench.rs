@@ -1,7 +1,7 @@
 //! The program that load generators measure: every event is journalled, its handler counts, echoes or waits.
 //!
 //! Everything comes from the environment: `AS_PORT`, `CTL_PORT`, `HS_URL`, `AS_TOKEN`, `HS_TOKEN`, `HANDLED_LOG`. The
-//! journal is `journal.db` in the working directory. `GET /count` on the control port tells what was handled,
+//! journal is `journal.db` in the working directory, or in PostgreSQL at `DATABASE_URL`. `GET /count` on the control port tells what was handled,
 //! `GET /mode/{count|echo|sem}/{n}` says what a message's handler does from then on.
 
 use std::io::Write;
@@ -140,7 +140,8 @@ async fn main() -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{}", env("CTL_PORT")?)).await?;
     tokio::spawn(async move { axum::serve(listener, control).await });
 
-    let journal = Journal::open("journal.db").await?;
+    let place = std::env::var("DATABASE_URL").unwrap_or_else(|_| "journal.db".to_owned());
+    let journal = Journal::open(place).await?;
     AppService::builder(
         registration,
         server_name!("example.org"),
