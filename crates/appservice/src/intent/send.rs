@@ -199,3 +199,27 @@ impl Intent {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_recognised_by_its_content_or_by_what_the_homeserver_says() {
+        let txn_id = TransactionId::new();
+        let marked = json!({SOURCE_KEY: txn_id});
+        let is_ours = |content: Value, unsigned: Value| {
+            let event = json!({"event_id": "$e", "sender": "@a:b", "content": content, "unsigned": unsigned});
+            serde_json::from_value::<Sent>(event)
+                .unwrap()
+                .is_from(&txn_id)
+        };
+        // Other users' clients, and homeservers that have lost it, show no transaction id.
+        assert!(is_ours(marked.clone(), json!({})));
+        // What was redacted has no content.
+        assert!(is_ours(json!({}), json!({"transaction_id": txn_id})));
+        assert!(!is_ours(json!({}), json!({})));
+        let other = json!({SOURCE_KEY: "other"});
+        assert!(!is_ours(other, json!({"transaction_id": "other"})));
+    }
+}
