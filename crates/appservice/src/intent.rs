@@ -11,6 +11,7 @@ mod alias;
 mod device;
 mod directory;
 mod event;
+mod fetch;
 mod media;
 mod membership;
 mod message;

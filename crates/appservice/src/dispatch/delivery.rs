@@ -51,6 +51,18 @@ impl Delivery {
         }
     }
 
+    /// The same delivery for one part of the work on it, which counts its own sends: what the other
+    /// parts send or leave out, when the handler runs again and finds another state of things, doesn't
+    /// change the ids of this one's. The name has to be the same each time and must not be used by
+    /// another part.
+    #[must_use]
+    pub fn part(&self, name: &str) -> Self {
+        Self {
+            scope: Arc::new(self.scope.part(name)),
+            ..self.clone()
+        }
+    }
+
     /// What stands in the journal.
     #[must_use]
     pub fn entry(&self) -> &Entry {

@@ -31,6 +31,11 @@ impl Scope {
         }
     }
 
+    /// A part of this work, with ids of its own.
+    pub(crate) fn part(&self, name: &str) -> Self {
+        Self::new(&format!("{}\0part\0{name}", self.name), self.may_be_repeat)
+    }
+
     pub(crate) fn may_be_repeat(&self) -> bool {
         self.may_be_repeat
     }
@@ -88,9 +93,11 @@ mod tests {
         let again = ids(&Scope::new("matrix\0$1", true));
         let other = ids(&Scope::new("matrix\0$2", false));
         assert_eq!(first, again);
-        let mut all = [first, other].concat();
+        let [one, two] = ["1", "2"].map(|part| ids(&Scope::new("matrix\0$1", false).part(part)));
+        assert_eq!(one, ids(&Scope::new("matrix\0$1", true).part("1")));
+        let mut all = [first, other, one, two].concat();
         all.sort();
         all.dedup();
-        assert_eq!(all.len(), 6, "each send has an id of its own");
+        assert_eq!(all.len(), 12, "each send has an id of its own");
     }
 }
