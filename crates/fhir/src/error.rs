@@ -73,6 +73,12 @@ pub enum Error {
         /// What is wrong with it, and what to mend.
         what: &'static str,
     },
+    /// A file is larger than the caller allowed.
+    #[error("{call}: the file is larger than is allowed")]
+    TooLarge {
+        /// The request.
+        call: Call,
+    },
     /// What we were about to send is not valid FHIR R4; nothing was sent. It is a mistake in the
     /// caller.
     #[error("{call}: not sent, because {what}")]
@@ -107,6 +113,7 @@ impl Error {
             Self::NotFound { .. }
             | Self::SeveralMatch { .. }
             | Self::Rejected { .. }
+            | Self::TooLarge { .. }
             | Self::Invalid { .. } => Retry::Never,
         }
     }
@@ -122,6 +129,7 @@ impl Error {
             | Self::SeveralMatch { call }
             | Self::Rejected { call, .. }
             | Self::BadAnswer { call, .. }
+            | Self::TooLarge { call }
             | Self::Invalid { call, .. } => call,
         }
     }

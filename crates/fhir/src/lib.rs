@@ -46,18 +46,18 @@ mod raw;
 mod reference;
 
 pub use client::{
-    Change, ChangeKind, Changes, Condition, Created, Edit, FhirClient, FhirClientBuilder,
-    HistoryQuery, Modified, OddEntry, RestHook, SearchResult, ServerInfo, SetupError,
-    SubscriptionState, SubscriptionStatus, search_token,
+    BinaryBody, BinaryContent, BinaryForm, BinarySender, Change, ChangeKind, Changes, Condition,
+    Created, Edit, FhirClient, FhirClientBuilder, HistoryQuery, Modified, OddEntry, RestHook,
+    SearchResult, ServerInfo, SetupError, SubscriptionState, SubscriptionStatus, search_token,
 };
 pub use error::{Call, Error, Issue, Issues, Odd, Retry, Unavailable};
 pub use instant::Instant;
 pub use model::{
     Attachment, CareTeam, CareTeamStatus, Coding, Communication, CommunicationRequest,
     EVENT_KEY_SYSTEM, EventStatus, InvalidMessage, MATRIX_EVENT_ID_SYSTEM, MATRIX_USER_ID_SYSTEM,
-    MatrixAccount, NewCommunication, Participant, Payload, Person, PersonKind, RequestStatus,
-    SOURCE_SYSTEM_EXTENSION, SOURCE_SYSTEM_MATRIX, Sender, event_identifiers, matrix_user_id,
-    with_event_identifier,
+    MatrixAccount, NewCommunication, NewPayload, NewTask, Participant, Payload, Person, PersonKind,
+    RequestStatus, SOURCE_SYSTEM_EXTENSION, SOURCE_SYSTEM_MATRIX, Sender, TASK_KEY_SYSTEM, Task,
+    TaskStatus, Text, event_identifiers, matrix_user_id, payload_json, with_event_identifier,
 };
 pub use raw::RawResource;
 pub use reference::{

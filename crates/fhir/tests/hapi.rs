@@ -81,7 +81,7 @@ async fn a_thread(client: &FhirClient) -> anyhow::Result<NewCommunication> {
         sender: Sender::Known(nurse.reference.into()),
         recipients: Vec::new(),
         sent: Instant::parse("2026-11-21T10:00:00.100+01:00").unwrap(),
-        text: "Hello \u{1F600}\nline 2".into(),
+        payload: vec![fhir::NewPayload::Text("Hello \u{1F600}\nline 2".into())],
         event_id: "$0".into(),
     })
 }
@@ -120,7 +120,10 @@ async fn a_message_is_stored_once(
     let stored = client.read(&first.reference).await?.unwrap();
     let read = fhir::Communication::from_json(&stored.json, client.base())?;
     assert_eq!(read.thread(), Some(&message.part_of));
-    assert_eq!(read.payload, [fhir::Payload::Text(message.text.clone())]);
+    assert_eq!(
+        read.payload,
+        [fhir::Payload::Text("Hello \u{1F600}\nline 2".into())]
+    );
     assert_eq!(read.sent, Some(message.sent.clone()));
     assert!(read.is_from_matrix());
 

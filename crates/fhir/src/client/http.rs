@@ -16,6 +16,9 @@ use crate::{Call, Error, Instant, Unavailable};
 /// The longest wait that a server may ask for with `Retry-After`.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
+/// How much of an error is read.
+const MAX_ERROR_BYTES: usize = 64 * 1024;
+
 const FHIR_JSON: HeaderValue = HeaderValue::from_static("application/fhir+json");
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
@@ -55,6 +58,7 @@ impl FhirClient {
             method: match *method {
                 Method::GET => "GET",
                 Method::PUT => "PUT",
+                Method::DELETE => "DELETE",
                 _ => "POST",
             },
             path: name.to_owned(),
@@ -127,7 +131,7 @@ impl FhirClient {
 
 /// What a failed exchange means. Only the cause of a failed connection is kept: it was found before
 /// anything was sent, so it can't hold anything of ours.
-fn transport(call: &Call, error: &reqwest::Error) -> Error {
+pub(super) fn transport(call: &Call, error: &reqwest::Error) -> Error {
     let reason = if error.is_timeout() {
         Unavailable::Timeout
     } else if error.is_connect() {
@@ -145,6 +149,26 @@ fn transport(call: &Call, error: &reqwest::Error) -> Error {
         reason,
         retry_after: None,
     }
+}
+
+/// What an answer of another status than success means, where the answer is not read as a whole.
+pub(super) async fn status_error(call: Call, mut response: reqwest::Response) -> Error {
+    let status = response.status().as_u16();
+    let headers = std::mem::take(response.headers_mut());
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        if body.len() + chunk.len() > MAX_ERROR_BYTES {
+            break;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Answer {
+        call,
+        status,
+        headers,
+        body,
+    }
+    .into_error()
 }
 
 /// The innermost cause, in its own words, or none.

@@ -1,5 +1,6 @@
 //! The client: [`FhirClient`] and, one file each, what it can do.
 
+mod binary;
 mod builder;
 mod bundle;
 mod capability;
@@ -18,6 +19,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+pub use binary::{BinaryBody, BinaryContent, BinaryForm, BinarySender};
 pub use builder::{FhirClientBuilder, SetupError};
 pub use bundle::OddEntry;
 pub use capability::ServerInfo;

@@ -59,3 +59,21 @@ code!(
         Unknown = "unknown",
     }
 );
+
+code!(
+    /// The state of a `Task`: <http://hl7.org/fhir/R4/valueset-task-status.html>
+    TaskStatus {
+        Draft = "draft",
+        Requested = "requested",
+        Received = "received",
+        Accepted = "accepted",
+        Rejected = "rejected",
+        Ready = "ready",
+        Cancelled = "cancelled",
+        InProgress = "in-progress",
+        OnHold = "on-hold",
+        Failed = "failed",
+        Completed = "completed",
+        EnteredInError = "entered-in-error",
+    }
+);

@@ -3,7 +3,8 @@ use std::fmt;
 use serde_json::Value;
 
 use super::{
-    MATRIX_EVENT_ID_SYSTEM, SOURCE_SYSTEM_EXTENSION, SOURCE_SYSTEM_MATRIX, codes::EventStatus, lens,
+    MATRIX_EVENT_ID_SYSTEM, SOURCE_SYSTEM_EXTENSION, SOURCE_SYSTEM_MATRIX, Text,
+    codes::EventStatus, lens,
 };
 use crate::{BaseUrl, Identifier, Instant, Odd, Ref, ResourceRef, ResourceType};
 
@@ -47,7 +48,7 @@ pub struct Communication {
 #[non_exhaustive]
 pub enum Payload {
     /// Text.
-    Text(String),
+    Text(Text),
     /// A file.
     Attachment(Attachment),
     /// Another resource.
@@ -73,6 +74,8 @@ pub struct Attachment {
     pub size: Option<u64>,
     /// The SHA-1 of the contents, base64.
     pub hash: Option<String>,
+    /// When it was made, as the server sent it.
+    pub creation: Option<String>,
 }
 
 impl Communication {
@@ -141,8 +144,8 @@ impl Payload {
     }
 
     fn from_json(json: &Value, base: &BaseUrl) -> Self {
-        if let Some(text) = lens::text(json, "contentString") {
-            return Self::Text(text.to_owned());
+        if let Some(text) = Text::from_json(json, "contentString") {
+            return Self::Text(text);
         }
         if let Some(attachment) = json.get("contentAttachment").filter(|a| a.is_object()) {
             return Self::Attachment(Attachment::from_json(attachment));
@@ -163,7 +166,28 @@ impl Attachment {
             title: get("title"),
             size: json.get("size").and_then(Value::as_u64),
             hash: get("hash"),
+            creation: get("creation"),
         }
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let mut json = serde_json::Map::new();
+        for (name, value) in [
+            ("contentType", &self.content_type),
+            ("data", &self.data),
+            ("url", &self.url),
+            ("hash", &self.hash),
+            ("title", &self.title),
+            ("creation", &self.creation),
+        ] {
+            if let Some(value) = value {
+                json.insert(name.to_owned(), Value::String(value.clone()));
+            }
+        }
+        if let Some(size) = self.size {
+            json.insert("size".to_owned(), size.into());
+        }
+        Value::Object(json)
     }
 }
 

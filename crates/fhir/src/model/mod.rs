@@ -12,17 +12,22 @@ mod lens;
 mod matrix_id;
 mod new_communication;
 mod person;
+mod task;
+mod text;
 
 pub use care_team::{CareTeam, Participant};
-pub use codes::{CareTeamStatus, EventStatus, RequestStatus};
+pub use codes::{CareTeamStatus, EventStatus, RequestStatus, TaskStatus};
 pub use communication::{Attachment, Communication, Payload};
 pub use communication_request::CommunicationRequest;
 pub use lens::Coding;
 pub use matrix_id::matrix_user_id;
 pub use new_communication::{
-    InvalidMessage, NewCommunication, Sender, event_identifiers, with_event_identifier,
+    InvalidMessage, NewCommunication, NewPayload, Sender, event_identifiers, payload_json,
+    with_event_identifier,
 };
 pub use person::{MatrixAccount, Person, PersonKind};
+pub use task::{NewTask, Task};
+pub use text::Text;
 
 /// The identifier system whose value is a Matrix event id as it is.
 pub const MATRIX_EVENT_ID_SYSTEM: &str = "https://matrix.org/event-id";
@@ -32,6 +37,11 @@ pub const MATRIX_EVENT_ID_SYSTEM: &str = "https://matrix.org/event-id";
 /// `$`, which servers unescape differently.)
 pub const EVENT_KEY_SYSTEM: &str =
     "https://github.com/fhir-bridge/matrix-appservice/matrix-event-key";
+
+/// Our identifier system for the tasks of a message's readers: the value is the SHA-256 of the
+/// message's and the reader's reference, in lower-case hexadecimal.
+pub const TASK_KEY_SYSTEM: &str =
+    "https://github.com/fhir-bridge/matrix-appservice/message-task-key";
 
 /// The identifier system of a logical reference to a Matrix user: the value is the user id.
 pub const MATRIX_USER_ID_SYSTEM: &str = "https://matrix.org/user-id";

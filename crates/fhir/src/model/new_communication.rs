@@ -3,9 +3,10 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::text::RENDERING_XHTML;
 use super::{
-    EVENT_KEY_SYSTEM, MATRIX_EVENT_ID_SYSTEM, MATRIX_USER_ID_SYSTEM, SOURCE_SYSTEM_EXTENSION,
-    SOURCE_SYSTEM_MATRIX, lens,
+    Attachment, EVENT_KEY_SYSTEM, MATRIX_EVENT_ID_SYSTEM, MATRIX_USER_ID_SYSTEM,
+    SOURCE_SYSTEM_EXTENSION, SOURCE_SYSTEM_MATRIX, Text, lens,
 };
 use crate::{Condition, Identifier, Instant, OtherRef, Ref, ResourceRef};
 
@@ -29,10 +30,19 @@ pub struct NewCommunication {
     pub recipients: Vec<Ref>,
     /// When it was written: the event's `origin_server_ts`.
     pub sent: Instant,
-    /// What was written; see [`NewCommunication::to_json`] for the characters that FHIR can't take.
-    pub text: String,
+    /// What was written, in order.
+    pub payload: Vec<NewPayload>,
     /// The Matrix event that it is. Both identifiers are made from it.
     pub event_id: String,
+}
+
+/// One part of a message that is to be stored.
+#[derive(Clone, PartialEq)]
+pub enum NewPayload {
+    /// Text, with its markup where it has any.
+    Text(Text),
+    /// A file, inline or by address.
+    Attachment(Attachment),
 }
 
 /// Who wrote a message.
@@ -57,6 +67,10 @@ pub enum InvalidMessage {
     /// The text is empty or only white space, which FHIR forbids.
     #[error("the message has no text")]
     NoText,
+    /// The text holds a control character that FHIR forbids: U+0000 to U+001F but tab, line feed and
+    /// carriage return, or U+FFFE or U+FFFF.
+    #[error("the message's text holds a control character that FHIR forbids")]
+    ControlCharacter,
     /// The text has more than 1,048,576 characters, FHIR's limit.
     #[error("the message's text is longer than FHIR's limit of 1,048,576 characters")]
     TooLong,
@@ -69,14 +83,11 @@ impl NewCommunication {
     /// The resource to create: `completed`, with both event identifiers and the mark that it came
     /// from Matrix. Create it with [`NewCommunication::condition`].
     ///
-    /// Characters that a FHIR string can't hold (U+0000 to U+001F but tab, line feed and carriage
-    /// return; U+FFFE and U+FFFF) are replaced by U+FFFD, so that a stray one doesn't keep a
-    /// message from its reader; a vertical tab or form feed becomes a line feed. Everything else is
-    /// kept as it was written.
+    /// What was written is kept character by character, or refused.
     ///
     /// # Errors
     ///
-    /// When there is no text, too much of it, or no event id.
+    /// When a text is none, too long or holds what FHIR forbids, and when there is no event id.
     pub fn to_json(&self) -> Result<Value, InvalidMessage> {
         let mut communication = json!({
             "resourceType": "Communication",
@@ -85,7 +96,7 @@ impl NewCommunication {
             "partOf": [Ref::from(self.part_of.clone()).to_json()],
             "sender": self.sender.to_json()?,
             "sent": self.sent.as_str(),
-            "payload": [{"contentString": fhir_string(&self.text)?}],
+            "payload": payload_json(&self.payload)?,
         });
         if let Some(object) = communication.as_object_mut() {
             if let Some(answered) = &self.in_response_to {
@@ -124,7 +135,7 @@ impl Sender {
                         system: Some(MATRIX_USER_ID_SYSTEM.to_owned()),
                         value: user_id.clone(),
                     }),
-                    display: display.as_deref().and_then(|name| fhir_string(name).ok()),
+                    display: display.as_deref().and_then(fhir_words),
                 };
                 Ok(Ref::Other(reference).to_json())
             }
@@ -136,12 +147,7 @@ impl Sender {
 /// in conditions and searches.
 #[must_use]
 pub fn event_identifiers(event_id: &str) -> [Identifier; 2] {
-    let key = Sha256::digest(event_id.as_bytes());
-    let key: String = key
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(hex)
-        .collect();
+    let key = hex_of(&Sha256::digest(event_id.as_bytes()));
     [
         (MATRIX_EVENT_ID_SYSTEM, event_id.to_owned()),
         (EVENT_KEY_SYSTEM, key),
@@ -150,6 +156,14 @@ pub fn event_identifiers(event_id: &str) -> [Identifier; 2] {
         system: Some(system.to_owned()),
         value,
     })
+}
+
+pub(super) fn hex_of(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(hex)
+        .collect()
 }
 
 fn hex(nibble: u8) -> char {
@@ -213,22 +227,76 @@ fn check_id(id: &str) -> Result<(), InvalidMessage> {
     }
 }
 
-fn fhir_string(text: &str) -> Result<String, InvalidMessage> {
-    if text.chars().count() > MAX_STRING_CHARS {
-        return Err(InvalidMessage::TooLong);
-    }
-    if text.chars().all(|c| c.is_whitespace() || c.is_control()) {
+/// The `payload` of a `Communication`.
+///
+/// # Errors
+///
+/// As [`NewCommunication::to_json`]; also without any part.
+pub fn payload_json(payload: &[NewPayload]) -> Result<Value, InvalidMessage> {
+    if payload.is_empty() {
         return Err(InvalidMessage::NoText);
     }
-    Ok(text
+    payload.iter().map(NewPayload::to_json).collect()
+}
+
+impl NewPayload {
+    fn to_json(&self) -> Result<Value, InvalidMessage> {
+        match self {
+            Self::Text(text) => {
+                check_text(&text.text)?;
+                let mut json = json!({"contentString": text.text});
+                // Markup that can't be written is not worth the text.
+                let markup = text.xhtml.as_ref().filter(|x| check_text(x).is_ok());
+                if let (Some(xhtml), Some(object)) = (markup, json.as_object_mut()) {
+                    let rendering = json!({"url": RENDERING_XHTML, "valueString": xhtml});
+                    object.insert("_contentString".into(), json!({"extension": [rendering]}));
+                }
+                Ok(json)
+            }
+            Self::Attachment(file) => Ok(json!({"contentAttachment": file.to_json()})),
+        }
+    }
+}
+
+/// What FHIR can't hold: <http://hl7.org/fhir/R4/datatypes.html#string>.
+fn is_forbidden(c: char) -> bool {
+    matches!(c, '\0'..='\u{1F}' | '\u{FFFE}' | '\u{FFFF}') && !matches!(c, '\t' | '\n' | '\r')
+}
+
+fn check_text(text: &str) -> Result<(), InvalidMessage> {
+    if text.chars().count() > MAX_STRING_CHARS {
+        Err(InvalidMessage::TooLong)
+    } else if text.chars().all(|c| c.is_whitespace() || c.is_control()) {
+        Err(InvalidMessage::NoText)
+    } else if text.chars().any(is_forbidden) {
+        Err(InvalidMessage::ControlCharacter)
+    } else {
+        Ok(())
+    }
+}
+
+/// A name to be shown: what FHIR can't hold is replaced.
+fn fhir_words(words: &str) -> Option<String> {
+    let words: String = words
         .chars()
-        .map(|c| match c {
-            '\t' | '\n' | '\r' => c,
-            '\u{B}' | '\u{C}' => '\n',
-            '\0'..='\u{1F}' | '\u{FFFE}' | '\u{FFFF}' => char::REPLACEMENT_CHARACTER,
-            _ => c,
+        .map(|c| {
+            if is_forbidden(c) {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
         })
-        .collect())
+        .collect();
+    (!words.trim().is_empty()).then_some(words)
+}
+
+impl fmt::Debug for NewPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text(_) => "Text",
+            Self::Attachment(_) => "Attachment",
+        })
+    }
 }
 
 impl fmt::Debug for NewCommunication {

@@ -2,8 +2,8 @@
 
 use fhir::{
     BaseUrl, CareTeam, CareTeamStatus, Communication, CommunicationRequest, EventStatus,
-    Identifier, Instant, InvalidMessage, NewCommunication, OtherRef, Payload, Ref, RequestStatus,
-    ResourceRef, ResourceType, Sender, with_event_identifier,
+    Identifier, Instant, InvalidMessage, NewCommunication, NewPayload, OtherRef, Payload, Ref,
+    RequestStatus, ResourceRef, ResourceType, Sender, Text, with_event_identifier,
 };
 use serde_json::{Value, json};
 
@@ -241,7 +241,7 @@ fn a_conversation_is_read() {
     );
     assert_eq!(thread.recipients.len(), 3);
     assert_eq!(thread.reason_text.as_deref(), Some("Medication"));
-    assert!(matches!(&thread.payload[..], [Payload::Text(text)] if text == "First"));
+    assert!(matches!(&thread.payload[..], [Payload::Text(text)] if text.text == "First"));
     assert!(thread.authored_on.is_some());
 }
 
@@ -365,7 +365,18 @@ fn a_new_message_has_all_that_is_asked_of_it_and_reads_back() {
             reference("Practitioner/9").into(),
             reference("RelatedPerson/8").into(),
         ],
-        text: "line 1\r\n\tline 2 \u{1F600}\u{0}\u{B}".into(),
+        payload: vec![
+            NewPayload::Text(Text {
+                xhtml: Some("<div><b>line 1</b></div>".into()),
+                ..Text::plain("line 1\r\n\tline 2 \u{1F600}\u{200B}\u{202E}\u{85}")
+            }),
+            NewPayload::Attachment(fhir::Attachment {
+                content_type: Some("text/plain".into()),
+                url: Some("Binary/b".into()),
+                size: Some(5),
+                ..fhir::Attachment::default()
+            }),
+        ],
         ..message()
     };
     let json = new.to_json().unwrap();
@@ -385,7 +396,15 @@ fn a_new_message_has_all_that_is_asked_of_it_and_reads_back() {
             "sender": {"identifier": {"system": "https://matrix.org/user-id", "value": "@a.test:huisarts.example"}, "display": "A.\u{FFFD}Test"},
             "recipient": [{"reference": "Practitioner/9", "type": "Practitioner"}, {"reference": "RelatedPerson/8", "type": "RelatedPerson"}],
             "sent": "2026-11-21T10:00:00.123Z",
-            "payload": [{"contentString": "line 1\r\n\tline 2 \u{1F600}\u{FFFD}\n"}],
+            "payload": [
+                {
+                    "contentString": "line 1\r\n\tline 2 \u{1F600}\u{200B}\u{202E}\u{85}",
+                    "_contentString": {"extension": [
+                        {"url": "http://hl7.org/fhir/StructureDefinition/rendering-xhtml", "valueString": "<div><b>line 1</b></div>"},
+                    ]},
+                },
+                {"contentAttachment": {"contentType": "text/plain", "url": "Binary/b", "size": 5}},
+            ],
         })
     );
 }
@@ -408,13 +427,24 @@ fn what_fhir_cannot_hold_is_refused() {
     for (text, why) in [
         (String::new(), InvalidMessage::NoText),
         (" \n\u{0}\u{A0}".into(), InvalidMessage::NoText),
+        ("a\u{0}".into(), InvalidMessage::ControlCharacter),
+        ("a\u{B}".into(), InvalidMessage::ControlCharacter),
+        ("a\u{FFFF}".into(), InvalidMessage::ControlCharacter),
         ("x".repeat(1024 * 1024 + 1), InvalidMessage::TooLong),
     ] {
-        assert_eq!(NewCommunication { text, ..message() }.to_json(), Err(why));
+        let payload = vec![NewPayload::Text(text.into())];
+        assert_eq!(
+            NewCommunication {
+                payload,
+                ..message()
+            }
+            .to_json(),
+            Err(why)
+        );
     }
     assert!(
         NewCommunication {
-            text: "é".repeat(1024 * 1024),
+            payload: vec![NewPayload::Text("é".repeat(1024 * 1024).into())],
             ..message()
         }
         .to_json()

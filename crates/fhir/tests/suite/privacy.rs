@@ -227,7 +227,7 @@ fn no_type_shows_its_contents_in_debug() {
         );
     }
     let new = NewCommunication {
-        text: CANARY.into(),
+        payload: vec![fhir::NewPayload::Text(CANARY.into())],
         event_id: CANARY.into(),
         sender: Sender::MatrixUser {
             user_id: CANARY.into(),

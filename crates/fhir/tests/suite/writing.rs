@@ -18,7 +18,7 @@ pub(crate) fn message() -> NewCommunication {
         sender: Sender::Known(ResourceRef::parse("Practitioner/9").unwrap().into()),
         recipients: Vec::new(),
         sent: Instant::from_unix_millis(1_795_255_200_123).unwrap(),
-        text: "Hello".into(),
+        payload: vec![fhir::NewPayload::Text("Hello".into())],
         event_id: "$event".into(),
     }
 }
