@@ -17,7 +17,14 @@ use matrix_appservice::{
 use tokio::sync::MutexGuard;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Config, failure, hooks, links::Links, mapping::ids::Ids, puller, startup};
+use crate::{
+    config::{self, Config},
+    failure, hooks,
+    links::Links,
+    mapping::{fingerprint::Fingerprints, ids::Ids},
+    message::Locks,
+    puller, startup,
+};
 
 /// Locks by name, a fixed number of them: two names may share one, so never hold two of the same kind.
 #[derive(Default)]
@@ -46,6 +53,11 @@ pub(crate) struct Bridge {
     pub(crate) server_name: OwnedServerName,
     pub(crate) sender: OwnedUserId,
     pub(crate) registration: Registration,
+    /// What is carried over of messages.
+    pub(crate) settings: config::Messages,
+    pub(crate) fingerprints: Fingerprints,
+    /// Whoever works on a message holds its lock: its two directions run beside each other.
+    pub(crate) messages: Locks,
     /// One room is made at a time for each resource: two at once would leave one of them behind.
     making_rooms: Stripes,
     /// One lane at a time looks who is missing in a room: two would both invite them.
@@ -93,7 +105,11 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> anyhow::Resul
     let pseudonym_key = links
         .secret("pseudonym key", &startup::random_hex()?)
         .await?;
+    let content_key = links.secret("content key", &startup::random_hex()?).await?;
     let bridge = Arc::new(Bridge {
+        settings: config.messages.clone(),
+        fingerprints: Fingerprints::new(content_key.into_bytes(), fhir.base().clone()),
+        messages: Locks::default(),
         fhir,
         links,
         ids: Ids::new(&config.prefix, pseudonym_key.into_bytes()),
@@ -144,6 +160,7 @@ fn build(
     let on_fhir = bridge.clone();
     let on_event = bridge.clone();
     let on_user = bridge.clone();
+    let on_receipt = bridge.clone();
     let app = AppService::builder(
         registration,
         &config.homeserver.name,
@@ -151,6 +168,10 @@ fn build(
         journal,
     )
     .on_event(move |delivery, event| on_event.clone().matrix_event(delivery, event))
+    .on_receipt(move |delivery, receipt| {
+        let bridge = on_receipt.clone();
+        async move { bridge.receipt_came(&delivery, &receipt).await }
+    })
     .on_entry(FHIR, move |delivery| on_fhir.clone().fhir_change(delivery))
     .on_user_query(move |bot, user| on_user.clone().user_query(bot, user))
     .build()?;
@@ -163,6 +184,11 @@ impl Bridge {
         let change = puller::Stored::parse(&delivery.entry().payload)
             .ok_or_else(|| HandlerError::never("entry that this version can't read"))?;
         let Some(json) = change.resource else {
+            if *change.reference.resource_type() == fhir::ResourceType::Communication {
+                return self
+                    .communication_deleted(&delivery, &change.reference)
+                    .await;
+            }
             tracing::info!(resource = %change.reference, "a deletion is not carried over to Matrix yet");
             return Ok(());
         };
@@ -170,16 +196,17 @@ impl Bridge {
             fhir::ResourceType::CareTeam => self.care_team_changed(&delivery, &json).await,
             fhir::ResourceType::CommunicationRequest => self.thread_changed(&delivery, &json).await,
             fhir::ResourceType::Communication => self.communication_changed(&delivery, &json).await,
+            fhir::ResourceType::Task => self.task_changed(&delivery, &json).await,
             _ => Ok(()),
         }
     }
 
     /// An event from the homeserver.
     async fn matrix_event(self: Arc<Self>, delivery: Delivery, event: Event) -> HandlerResult {
-        if event.kind() != "m.room.message" || self.is_ours(event.sender()) {
+        if self.is_ours(event.sender()) {
             return Ok(());
         }
-        self.message_written(&delivery, &event).await
+        self.event_written(&delivery, &event).await
     }
 
     /// Does this ghost exist? It does when its person is on the FHIR server.

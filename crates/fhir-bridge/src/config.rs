@@ -1,5 +1,7 @@
 //! The configuration: one YAML file, every key checked, unknown ones refused.
 
+mod messages;
+
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -9,6 +11,8 @@ use matrix_appservice::ruma::OwnedServerName;
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
+
+pub use messages::{Messages, OnRedaction};
 
 /// All settings of the bridge. Relative paths are meant from the folder of the configuration file.
 #[derive(Debug, Clone, Deserialize)]
@@ -30,6 +34,9 @@ pub struct Config {
     pub homeserver: Homeserver,
     /// The FHIR server.
     pub fhir: Fhir,
+    /// What is carried over of messages, and how.
+    #[serde(default)]
+    pub messages: Messages,
 }
 
 /// The homeserver that lists the registration.

@@ -1,6 +1,13 @@
 //! Which resource is which room, event or account: the bridge's own tables, ids only.
 
-use std::{path::Path, str::FromStr, time::Duration};
+mod messages;
+mod reading;
+
+use std::{
+    path::Path,
+    str::FromStr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use fhir::ResourceRef;
 use matrix_appservice::ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId, UserId};
@@ -8,6 +15,8 @@ use sqlx::{
     SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+
+pub(crate) use messages::{Known, LinkedPart, NewMessage, State};
 
 /// The tables could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -110,28 +119,6 @@ impl Links {
         Ok(text.as_deref().and_then(ResourceRef::parse))
     }
 
-    /// Links a message and its events, one for each part, in one commit.
-    pub(crate) async fn link_events<E: AsRef<str>>(
-        &self,
-        communication: &ResourceRef,
-        events: impl IntoIterator<Item = E>,
-    ) -> Result<(), LinksError> {
-        let mut commit = self.pool.begin().await?;
-        for (part, event) in (0_i64..).zip(events) {
-            sqlx::query(
-                "INSERT INTO event (event_id, resource, part) VALUES (?, ?, ?)
-                 ON CONFLICT DO NOTHING",
-            )
-            .bind(event.as_ref())
-            .bind(communication.to_string())
-            .bind(part)
-            .execute(&mut *commit)
-            .await?;
-        }
-        commit.commit().await?;
-        Ok(())
-    }
-
     /// The resource of the person whose Matrix account this is.
     pub(crate) async fn person(&self, user: &UserId) -> Result<Option<ResourceRef>, LinksError> {
         let text: Option<String> =
@@ -173,4 +160,12 @@ impl Links {
                 .await?,
         )
     }
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
 }

@@ -19,10 +19,11 @@ use crate::{
 };
 
 /// The types that are read, in the order in which a first start needs them.
-pub(crate) const TYPES: [ResourceType; 3] = [
+pub(crate) const TYPES: [ResourceType; 4] = [
     ResourceType::CareTeam,
     ResourceType::CommunicationRequest,
     ResourceType::Communication,
+    ResourceType::Task,
 ];
 
 /// The longest pause after failures.

@@ -136,6 +136,10 @@ impl Slot {
             }),
         };
         writeln!(yaml, "namespaces: {namespaces}")?;
+        if self.kind == Kind::Bridge {
+            writeln!(yaml, "receive_ephemeral: true")?;
+            writeln!(yaml, "de.sorunome.msc2409.push_ephemeral: true")?;
+        }
         if self.kind == Kind::Sdk {
             writeln!(yaml, "rate_limited: false")?;
             writeln!(yaml, "protocols: [{}]", json!(self.name))?;

@@ -1,10 +1,11 @@
-//! The parts of a message: what of a `Communication` is sent to the room, and what of an event is stored.
+//! The parts of a message: what of a `Communication` is sent to the room.
 
-use fhir::{Communication, EventStatus, Payload};
-use matrix_appservice::{
-    Message,
-    ruma::{MilliSecondsSinceUnixEpoch, UInt, events::room::message::MessageType},
-};
+use fhir::{Attachment, Communication, EventStatus, Payload, Ref, Text};
+
+use super::{file_name, markup};
+
+/// The most files of one message that are sent to the room.
+pub const MOST_FILES: usize = 5;
 
 /// Why a `Communication` is not sent to a room. Told in the log, without content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -20,20 +21,50 @@ pub enum LeftOut {
     Empty,
 }
 
-/// What is sent for a part that can't be carried over yet.
-const NOT_CARRIED: &str = "(This message has a part that is not shown here: an attachment or a link \
-                           to another document. It is in the record.)";
+/// What is sent as one event. `Debug` shows its kind alone.
+#[derive(Clone, PartialEq)]
+pub enum Part {
+    /// Text, and the same as HTML where it has markup.
+    Text {
+        /// The text.
+        body: String,
+        /// The same as HTML.
+        html: Option<String>,
+    },
+    /// A file.
+    File(File),
+    /// What is said of a part that can't be carried over.
+    Notice(String),
+}
 
-/// The messages that a `Communication` becomes, one for each part of its payload, in order.
+/// A file as the record has it.
+#[derive(Clone, PartialEq)]
+pub struct File {
+    /// What it is called, made harmless.
+    pub name: String,
+    /// Its MIME type, in lower case and without parameters.
+    pub content_type: String,
+    /// As it stands in the record.
+    pub attachment: Attachment,
+}
+
+impl std::fmt::Debug for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Text { .. } => "Text",
+            Self::File(_) => "File",
+            Self::Notice(_) => "Notice",
+        })
+    }
+}
+
+/// The parts of a `Communication` that is to be sent, in order; each becomes an event.
 ///
 /// # Errors
 ///
 /// When it is left out, and why.
-pub fn to_messages(communication: &Communication) -> Result<Vec<Message>, LeftOut> {
-    if !matches!(
-        communication.status,
-        EventStatus::Completed | EventStatus::InProgress
-    ) {
+pub fn to_parts(communication: &Communication) -> Result<Vec<Part>, LeftOut> {
+    if !is_said(communication.status) {
         return Err(LeftOut::Status);
     }
     if communication.thread().is_none() {
@@ -42,34 +73,88 @@ pub fn to_messages(communication: &Communication) -> Result<Vec<Message>, LeftOu
     if communication.payload.is_empty() {
         return Err(LeftOut::Empty);
     }
-    let at = communication
-        .sent
-        .as_ref()
-        .and_then(|sent| UInt::new(sent.unix_millis()))
-        .map(MilliSecondsSinceUnixEpoch);
-    Ok(communication
-        .payload
-        .iter()
-        .map(|part| match part {
-            Payload::Text(text) => Message::text(text),
-            _ => Message::notice(NOT_CARRIED),
-        })
-        .map(|message| match at {
-            Some(at) => message.at(at),
-            None => message,
-        })
-        .collect())
+    Ok(of_payload(&communication.payload))
 }
 
-/// The text that an event's content is stored as; `None` when it is of a kind that is not stored yet.
+/// Whether a message of this status is one that people can read.
 #[must_use]
-pub fn text_of(content: &MessageType) -> Option<&str> {
-    match content {
-        MessageType::Text(text) => Some(&text.body),
-        MessageType::Notice(notice) => Some(&notice.body),
-        MessageType::Emote(emote) => Some(&emote.body),
-        _ => None,
+pub fn is_said(status: EventStatus) -> bool {
+    matches!(status, EventStatus::Completed | EventStatus::InProgress)
+}
+
+/// The parts of a payload.
+#[must_use]
+pub fn of_payload(payload: &[Payload]) -> Vec<Part> {
+    let mut files = 0;
+    let mut parts = Vec::new();
+    for part in payload {
+        match part {
+            Payload::Text(text) => parts.push(of_text(text)),
+            Payload::Attachment(attachment) => {
+                files += 1;
+                if files <= MOST_FILES {
+                    parts.push(of_attachment(attachment));
+                }
+            }
+            Payload::Reference(reference) => parts.push(of_reference(reference)),
+            _ => parts.push(Part::Notice(NOT_CARRIED.to_owned())),
+        }
     }
+    if files > MOST_FILES {
+        let more = files - MOST_FILES;
+        parts.push(Part::Notice(format!(
+            "(This message has {more} more attachments, which are in the record only.)"
+        )));
+    }
+    parts
+}
+
+/// What is sent for a part that can't be carried over.
+const NOT_CARRIED: &str =
+    "(This message has a part that can't be shown here. It is in the record.)";
+
+fn of_text(text: &Text) -> Part {
+    let nodes = match (&text.xhtml, &text.markdown) {
+        (Some(xhtml), _) => markup::from_html(xhtml),
+        (None, Some(markdown)) => markup::from_markdown(markdown),
+        (None, None) => Vec::new(),
+    };
+    Part::Text {
+        body: text.text.clone(),
+        html: markup::is_marked(&nodes).then(|| markup::to_html(&nodes)),
+    }
+}
+
+fn of_attachment(attachment: &Attachment) -> Part {
+    let content_type = attachment
+        .content_type
+        .as_deref()
+        .map_or_else(String::new, bare_type);
+    Part::File(File {
+        name: file_name::clean(
+            attachment.title.as_deref().unwrap_or_default(),
+            &content_type,
+        ),
+        content_type,
+        attachment: attachment.clone(),
+    })
+}
+
+fn of_reference(reference: &Ref) -> Part {
+    let what = match reference {
+        Ref::Resource(resource) => resource.resource_type().to_string(),
+        Ref::Other(_) => "a document".to_owned(),
+    };
+    Part::Notice(format!(
+        "(This message refers to something in the record: {what}.)"
+    ))
+}
+
+/// A MIME type in lower case and without parameters.
+#[must_use]
+pub fn bare_type(content_type: &str) -> String {
+    let bare = content_type.split(';').next().unwrap_or_default();
+    bare.trim().to_ascii_lowercase()
 }
 
 #[cfg(test)]
@@ -83,7 +168,7 @@ mod tests {
         let mut json = json!({
             "resourceType": "Communication", "id": "5", "status": "completed",
             "partOf": [{"reference": "CommunicationRequest/7"}],
-            "payload": [{"contentString": "one"}, {"contentAttachment": {"title": "x"}}],
+            "payload": [{"contentString": "one"}, {"contentAttachment": {"title": "x"}}, {}],
         });
         change(&mut json);
         let base = BaseUrl::parse("http://fhir.example/fhir").unwrap();
@@ -91,8 +176,49 @@ mod tests {
     }
 
     #[test]
-    fn each_part_becomes_a_message_and_none_is_left_out_in_silence() {
-        assert_eq!(to_messages(&communication(|_| {})).unwrap().len(), 2);
+    fn each_part_becomes_an_event_and_none_is_left_out_in_silence() {
+        let parts = to_parts(&communication(|_| {})).unwrap();
+        assert!(matches!(
+            &parts[..],
+            [
+                Part::Text { html: None, .. },
+                Part::File(_),
+                Part::Notice(_)
+            ]
+        ));
+    }
+
+    #[test]
+    fn files_above_the_limit_are_told() {
+        let file = json!({"contentAttachment": {"title": "x"}});
+        let many = to_parts(&communication(|json| {
+            json["payload"] = json!(vec![file; 7]);
+        }))
+        .unwrap();
+        assert_eq!(many.len(), MOST_FILES + 1);
+        assert!(matches!(many.last(), Some(Part::Notice(text)) if text.contains("2 more")));
+    }
+
+    #[test]
+    fn markup_comes_from_either_extension() {
+        for (url, value, markup) in [
+            ("rendering-xhtml", "valueString", "<div>a <b>b</b></div>"),
+            ("rendering-markdown", "valueMarkdown", "a **b**"),
+        ] {
+            let url = format!("http://hl7.org/fhir/StructureDefinition/{url}");
+            let mut extension = json!({"url": url});
+            extension[value] = markup.into();
+            let parts = to_parts(&communication(|json| {
+                json["payload"] = json!([{
+                    "contentString": "a b", "_contentString": {"extension": [extension]}
+                }]);
+            }));
+            let Part::Text { body, html } = &parts.unwrap()[0] else {
+                panic!("it is text");
+            };
+            assert_eq!(body, "a b");
+            assert!(html.as_ref().unwrap().contains("<strong>b</strong>"));
+        }
     }
 
     #[test]
@@ -103,7 +229,7 @@ mod tests {
             ("partOf", json!([]), LeftOut::NoThread),
             ("payload", json!([]), LeftOut::Empty),
         ] {
-            let left_out = to_messages(&communication(|json| json[key] = value)).unwrap_err();
+            let left_out = to_parts(&communication(|json| json[key] = value)).unwrap_err();
             assert_eq!(left_out, reason);
         }
     }
