@@ -118,12 +118,8 @@ impl Bridge {
         }
         if communication.status == EventStatus::EnteredInError {
             if known.state == State::Retracting {
-                // Our own writing.
-                return self
-                    .links
-                    .set_state(reference, State::Gone)
-                    .await
-                    .map_err(failure::links);
+                // Our own writing; whoever wrote it has more to do, and says when all is done.
+                return Ok(());
             }
             return self.take_back(delivery, known).await;
         }

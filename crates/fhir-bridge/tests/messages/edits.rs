@@ -208,9 +208,9 @@ async fn taken_back(place: &Place, message: &str, event: &str) {
     assert_eq!(now["statusReason"]["text"], "typo");
     place
         .until("the end of its edits", async || {
-            let shown = place.timeline().await;
+            let events = place.timeline().await;
             let shows = |event: &testbed::Event| event.content["m.new_content"]["body"] == "third";
-            (!shown.iter().any(shows)).then_some(())
+            (!events.iter().any(shows)).then_some(())
         })
         .await;
 
