@@ -1,7 +1,7 @@
 //! The bridge, put together and run.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -14,15 +14,17 @@ use matrix_appservice::{
     ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId},
     shutdown_signal,
 };
-use tokio::sync::MutexGuard;
+use tokio::sync::{MutexGuard, Notify};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::{self, Config},
+    config::{self, Config, Network},
+    directory::{cache::Cache, watch},
     failure, hooks,
     links::Links,
     mapping::{fingerprint::Fingerprints, ids::Ids},
     message::Locks,
+    network::refresh,
     puller, startup,
 };
 
@@ -58,6 +60,16 @@ pub(crate) struct Bridge {
     pub(crate) fingerprints: Fingerprints,
     /// Whoever works on a message holds its lock: its two directions run beside each other.
     pub(crate) messages: Locks,
+    pub(crate) network: Network,
+    pub(crate) journal: Journal,
+    /// People who were read lately.
+    pub(crate) people: Cache<ResourceRef, Option<fhir::Person>>,
+    /// Who was found lately by an account or an identifier.
+    pub(crate) found: Cache<String, Option<ResourceRef>>,
+    /// How many ghosts of a person were deactivated.
+    pub(crate) retired: Mutex<HashMap<ResourceRef, u32>>,
+    /// Wakes the look at what is due.
+    pub(crate) due: Notify,
     /// One room is made at a time for each resource: two at once would leave one of them behind.
     making_rooms: Stripes,
     /// One lane at a time looks who is missing in a room: two would both invite them.
@@ -66,6 +78,9 @@ pub(crate) struct Bridge {
     pub(crate) named: Mutex<HashSet<(OwnedUserId, String)>>,
     foreign_rooms: Mutex<HashSet<OwnedRoomId>>,
 }
+
+/// Work beside the handlers, which ends with the bridge.
+type Background = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs the bridge until Ctrl-C or SIGTERM.
 ///
@@ -105,11 +120,20 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> anyhow::Resul
     let pseudonym_key = links
         .secret("pseudonym key", &startup::random_hex()?)
         .await?;
+    let retired = links.retired().await?.into_iter().collect();
+    let directory = &config.network.directory;
+    let lives = Duration::from_secs(directory.cache_seconds);
     let content_key = links.secret("content key", &startup::random_hex()?).await?;
     let bridge = Arc::new(Bridge {
         settings: config.messages.clone(),
         fingerprints: Fingerprints::new(content_key.into_bytes(), fhir.base().clone()),
         messages: Locks::default(),
+        network: config.network.clone(),
+        journal: journal.clone(),
+        people: Cache::new(lives, directory.cache_entries),
+        found: Cache::new(lives, directory.cache_entries),
+        retired: Mutex::new(retired),
+        due: Notify::new(),
         fhir,
         links,
         ids: Ids::new(&config.prefix, pseudonym_key.into_bytes()),
@@ -141,6 +165,17 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> anyhow::Resul
             stop.clone(),
         ));
     }
+    for task in [
+        Box::pin(refresh::run(bridge.clone(), app.journal().clone())) as Background,
+        Box::pin(watch::run(
+            bridge.clone(),
+            app.journal().clone(),
+            config.poll_interval(),
+        )),
+    ] {
+        let stop = stop.clone();
+        tasks.spawn(async move { stop.run_until_cancelled(task).await });
+    }
     let fatal = startup::watch_peers(&bridge, &app, &config, &stop, &tasks);
     let result = app.run(listener, router, stop.clone()).await;
     stop.cancel();
@@ -159,6 +194,7 @@ fn build(
 ) -> anyhow::Result<AppService> {
     let on_fhir = bridge.clone();
     let on_event = bridge.clone();
+    let on_refresh = bridge.clone();
     let on_user = bridge.clone();
     let on_receipt = bridge.clone();
     let app = AppService::builder(
@@ -173,6 +209,9 @@ fn build(
         async move { bridge.receipt_came(&delivery, &receipt).await }
     })
     .on_entry(FHIR, move |delivery| on_fhir.clone().fhir_change(delivery))
+    .on_entry(refresh::REFRESH, move |delivery| {
+        on_refresh.clone().refresh(delivery)
+    })
     .on_user_query(move |bot, user| on_user.clone().user_query(bot, user))
     .build()?;
     Ok(app)
@@ -183,30 +222,37 @@ impl Bridge {
     async fn fhir_change(self: Arc<Self>, delivery: Delivery) -> HandlerResult {
         let change = puller::Stored::parse(&delivery.entry().payload)
             .ok_or_else(|| HandlerError::never("entry that this version can't read"))?;
-        let Some(json) = change.resource else {
-            if *change.reference.resource_type() == fhir::ResourceType::Communication {
-                return self
-                    .communication_deleted(&delivery, &change.reference)
-                    .await;
+        let (reference, json) = (&change.reference, change.resource.as_ref());
+        match (reference.resource_type(), json) {
+            (fhir::ResourceType::CareTeam, json) => {
+                self.care_team_is(&delivery, reference, json).await
             }
-            tracing::info!(resource = %change.reference, "a deletion is not carried over to Matrix yet");
-            return Ok(());
-        };
-        match change.reference.resource_type() {
-            fhir::ResourceType::CareTeam => self.care_team_changed(&delivery, &json).await,
-            fhir::ResourceType::CommunicationRequest => self.thread_changed(&delivery, &json).await,
-            fhir::ResourceType::Communication => self.communication_changed(&delivery, &json).await,
-            fhir::ResourceType::Task => self.task_changed(&delivery, &json).await,
+            (fhir::ResourceType::CommunicationRequest, json) => {
+                self.thread_is(&delivery, reference, json).await
+            }
+            (fhir::ResourceType::Communication, Some(json)) => {
+                self.communication_changed(&delivery, json).await
+            }
+            (fhir::ResourceType::Communication, None) => {
+                self.communication_deleted(&delivery, reference).await
+            }
+            (fhir::ResourceType::Task, Some(json)) => self.task_changed(&delivery, json).await,
+            (_, None) => {
+                tracing::info!(resource = %reference, "a deletion is not carried over to Matrix yet");
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
 
     /// An event from the homeserver.
     async fn matrix_event(self: Arc<Self>, delivery: Delivery, event: Event) -> HandlerResult {
-        if self.is_ours(event.sender()) {
-            return Ok(());
+        match event.kind() {
+            "m.room.member" => self.membership_changed(&delivery, &event).await,
+            "m.space.child" => self.child_changed(&delivery, &event).await,
+            _ if self.is_ours(event.sender()) => Ok(()),
+            _ => self.event_written(&delivery, &event).await,
         }
-        self.event_written(&delivery, &event).await
     }
 
     /// Does this ghost exist? It does when its person is on the FHIR server.

@@ -1,6 +1,7 @@
 //! The configuration: one YAML file, every key checked, unknown ones refused.
 
 mod messages;
+mod network;
 
 use std::{
     path::{Path, PathBuf},
@@ -12,7 +13,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
-pub use messages::{Messages, OnRedaction};
+pub use self::messages::{Messages, OnRedaction};
+pub use self::network::{Directory, Moves, Network, Roles, RoomNames, UserMappings};
 
 /// All settings of the bridge. Relative paths are meant from the folder of the configuration file.
 #[derive(Debug, Clone, Deserialize)]
@@ -37,6 +39,9 @@ pub struct Config {
     /// What is carried over of messages, and how.
     #[serde(default)]
     pub messages: Messages,
+    /// Care networks: rooms, roles, who is told what about whom.
+    #[serde(default)]
+    pub network: Network,
 }
 
 /// The homeserver that lists the registration.

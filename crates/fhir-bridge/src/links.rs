@@ -1,6 +1,7 @@
 //! Which resource is which room, event or account: the bridge's own tables, ids only.
 
 mod messages;
+pub(crate) mod network;
 mod reading;
 
 use std::{

@@ -3,7 +3,15 @@
 pub mod content;
 pub mod file_name;
 pub mod fingerprint;
+pub mod identity;
 pub mod ids;
+pub mod invitation;
 pub mod lane;
+pub mod levels;
 pub mod markup;
+pub mod membership;
+pub mod names;
 pub mod parts;
+pub mod phase;
+pub mod roles;
+pub mod room_state;

@@ -1,165 +1,181 @@
-//! A care network: `CareTeam` ⇄ space, and who is in a room.
+//! A care network: `CareTeam` ⇄ space, and who is in it.
+//!
+//! A nested care team's members are members; its own space stays its own. What comes back from Matrix is in
+//! [`joined`] and [`guests`].
 
-use fhir::{CareTeam, CareTeamStatus, ResourceRef};
+pub(crate) mod guests;
+mod invite;
+pub(crate) mod joined;
+mod moved;
+pub(crate) mod refresh;
+mod relations;
+pub(crate) mod room;
+
+use fhir::{CareTeam, ResourceRef};
 use matrix_appservice::{
-    CreateRoom, Delivery, HandlerError, HandlerResult, Intent, Invite, StateEvent,
-    ruma::{OwnedRoomId, OwnedUserId, RoomId},
+    CreateRoom, Delivery, HandlerError, HandlerResult, Intent, ruma::OwnedRoomId,
 };
 use serde_json::Value;
 
+use self::room::Wish;
 use crate::{
     bridge::Bridge,
-    directory::{Member, current_members},
+    directory::roster::Roster,
     failure,
+    mapping::{levels::Kind, names, phase::Phase},
 };
 
-/// What a space is called: nothing about the client.
-const SPACE_NAME: &str = "Care team";
+/// A care team as its conversations see it.
+pub(crate) struct TeamNow {
+    pub(crate) phase: Phase,
+    pub(crate) roster: Roster,
+    pub(crate) team: CareTeam,
+}
 
 impl Bridge {
-    /// A `CareTeam` was created or changed.
-    pub(crate) async fn care_team_changed(
+    /// A `CareTeam` was created, changed or deleted (`None`): its space is brought in line, then all that depends on it.
+    pub(crate) async fn care_team_is(
         &self,
         delivery: &Delivery,
-        json: &Value,
+        reference: &ResourceRef,
+        json: Option<&Value>,
     ) -> HandlerResult {
-        let team = CareTeam::from_json(json, self.fhir.base())
-            .map_err(|odd| HandlerError::never(odd.what))?;
-        if team.status != CareTeamStatus::Active {
-            tracing::info!(resource = %team.reference, status = ?team.status, "a care team that is not active is not bridged");
-            return Ok(());
-        }
-        let members = self.members(current_members(&team)).await?;
         let bot = delivery.bot();
-        let space = self.ensure_space(&bot, &team.reference, &members).await?;
-        self.bring_in(&bot, &space, &members).await
+        match json {
+            Some(json) => {
+                let team = CareTeam::from_json(json, self.fhir.base())
+                    .map_err(|odd| HandlerError::never(odd.what))?;
+                if let Some(now) = self.team_now(team).await? {
+                    self.bring_team(&bot, &now).await?;
+                }
+            }
+            None => self.close_room(&bot, reference, Kind::Space).await?,
+        }
+        self.pass_on(delivery, reference).await
     }
 
-    /// The space of a care team; made from the team as it is now when there is none yet. `None` when
-    /// there is no such team, or it is not active.
+    /// What a care team is now; `None` when it is none yet.
+    async fn team_now(&self, team: CareTeam) -> Result<Option<TeamNow>, HandlerError> {
+        let Some(phase) = Phase::of_team(team.status) else {
+            tracing::info!(resource = %team.reference, status = ?team.status, "a care team that is not active is not bridged");
+            return Ok(None);
+        };
+        let roster = if phase == Phase::Closed {
+            Roster::default()
+        } else {
+            self.team_roster(&team).await?
+        };
+        Ok(Some(TeamNow {
+            phase,
+            roster,
+            team,
+        }))
+    }
+
+    /// Reads what a care team is now; `None` when there is none, or none yet.
+    pub(crate) async fn read_team_now(
+        &self,
+        reference: &ResourceRef,
+    ) -> Result<Option<TeamNow>, HandlerError> {
+        match self.care_team(reference).await? {
+            Some(team) => self.team_now(team).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The space of a care team; made when there is none yet and the team is active.
     pub(crate) async fn space(
         &self,
         bot: &Intent,
-        reference: &ResourceRef,
+        now: &TeamNow,
     ) -> Result<Option<OwnedRoomId>, HandlerError> {
-        if let Some(space) = self.links.room(reference).await.map_err(failure::links)? {
-            return Ok(Some(space));
+        let known = self
+            .links
+            .room(&now.team.reference)
+            .await
+            .map_err(failure::links)?;
+        match known {
+            Some(space) => Ok(Some(space)),
+            None => self.bring_team(bot, now).await,
         }
-        let Some(raw) = self.fhir.read(reference).await.map_err(failure::fhir)? else {
+    }
+
+    /// Makes the space what the care team says.
+    async fn bring_team(
+        &self,
+        bot: &Intent,
+        now: &TeamNow,
+    ) -> Result<Option<OwnedRoomId>, HandlerError> {
+        let reference = &now.team.reference;
+        let known = self.links.room(reference).await.map_err(failure::links)?;
+        if known.is_none() && now.phase != Phase::Open {
             return Ok(None);
+        }
+        let wish = Wish {
+            resource: reference,
+            kind: Kind::Space,
+            phase: now.phase,
+            roster: &now.roster,
+            subject: now.team.subject.as_ref(),
+            parent: None,
+            order: None,
+            name: None,
+            is_new: false,
         };
-        let team = CareTeam::from_json(&raw.json, self.fhir.base())
-            .map_err(|odd| HandlerError::never(odd.what))?;
-        if team.status != CareTeamStatus::Active {
-            return Ok(None);
+        let space = self
+            .ensure_room(bot, &wish, CreateRoom::new().name(names::SPACE).space())
+            .await?;
+        if now.phase != Phase::Closed {
+            self.note_members(reference, &now.roster).await?;
+            self.links
+                .depend(reference, &now.roster.depends)
+                .await
+                .map_err(failure::links)?;
         }
-        let members = self.members(current_members(&team)).await?;
-        let space = self.ensure_space(bot, reference, &members).await?;
-        self.bring_in(bot, &space, &members).await?;
+        self.sync_room(bot, &space, &wish).await?;
         Ok(Some(space))
     }
 
-    async fn ensure_space(
-        &self,
-        bot: &Intent,
-        team: &ResourceRef,
-        members: &[Member],
-    ) -> Result<OwnedRoomId, HandlerError> {
-        let invite = self.local_users(bot, members).await?;
-        let room = CreateRoom::new().name(SPACE_NAME).space().invite(invite);
-        self.ensure_room(bot, team, room).await
+    /// Notes who is a member and who is one no longer, so that the latter are kept out of the team's conversations too.
+    async fn note_members(&self, team: &ResourceRef, roster: &Roster) -> HandlerResult {
+        let placed = self.links.placed(team).await.map_err(failure::links)?;
+        let members: Vec<ResourceRef> = roster
+            .members
+            .iter()
+            .map(|member| member.person.reference.clone())
+            .collect();
+        let former: Vec<String> = placed
+            .into_iter()
+            .map(|placed| placed.person)
+            .filter(|person| !members.iter().any(|member| member.to_string() == *person))
+            .collect();
+        self.links
+            .note_team(team, &members, &former)
+            .await
+            .map_err(failure::links)
     }
 
-    /// The room of a resource: the one that is linked, else one that is made now under the resource's
-    /// alias (or found there, when the bridge stopped before it could note it).
-    pub(crate) async fn ensure_room(
+    /// Closes the room of a resource that is no longer there.
+    pub(crate) async fn close_room(
         &self,
         bot: &Intent,
         resource: &ResourceRef,
-        room: CreateRoom,
-    ) -> Result<OwnedRoomId, HandlerError> {
-        let _making = self.making_room(resource).await;
-        if let Some(room) = self.links.room(resource).await.map_err(failure::links)? {
-            return Ok(room);
-        }
-        let made = bot
-            .create_room(&room.alias(self.ids.alias(resource)))
-            .await?;
-        self.link_room(resource, &made.room_id).await?;
-        tracing::info!(%resource, room = %made.room_id, found_again = made.was_there, "room made");
-        Ok(made.room_id)
-    }
-
-    /// Those who can be invited while a room is made: ghosts (registered now) and people on our own
-    /// homeserver.
-    pub(crate) async fn local_users(
-        &self,
-        bot: &Intent,
-        members: &[Member],
-    ) -> Result<Vec<OwnedUserId>, HandlerError> {
-        let mut users = Vec::new();
-        for member in members {
-            match &member.account {
-                None => users.push(
-                    self.ensure_ghost(bot, &member.person)
-                        .await?
-                        .user_id()
-                        .to_owned(),
-                ),
-                Some(user) if user.server_name() == self.server_name => users.push(user.clone()),
-                Some(_) => {}
-            }
-        }
-        Ok(users)
-    }
-
-    /// Makes sure that everybody is invited and that ghosts have joined. Who had been invited or in the
-    /// room before and is not any more is left alone: somebody decided so.
-    pub(crate) async fn bring_in(
-        &self,
-        bot: &Intent,
-        room: &RoomId,
-        members: &[Member],
+        kind: Kind,
     ) -> HandlerResult {
-        let _filling = self.filling_rooms.hold(room.as_str()).await;
-        for member in members {
-            match &member.account {
-                None => {
-                    let ghost = self.ensure_ghost(bot, &member.person).await?;
-                    ghost.ensure_joined(room).await?;
-                }
-                Some(user) if bot.membership(room, user).await?.is_none() => {
-                    bot.invite(room, &Invite::new(user)).await?;
-                    tracing::info!(%room, server = %user.server_name(), "invitation sent");
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Hangs a conversation's room into its care team's space, seen from the space.
-    pub(crate) async fn ensure_child(
-        &self,
-        bot: &Intent,
-        space: &RoomId,
-        room: &RoomId,
-    ) -> HandlerResult {
-        let child = StateEvent {
-            kind: "m.space.child".to_owned(),
-            state_key: room.to_string(),
-            content: serde_json::json!({"via": [self.server_name], "order": "01", "suggested": true}),
+        let Some(room) = self.links.room(resource).await.map_err(failure::links)? else {
+            return Ok(());
         };
-        bot.ensure_state(space, &child).await?;
-        Ok(())
-    }
-
-    /// The same, seen from the room.
-    pub(crate) fn parent(&self, space: &RoomId) -> StateEvent {
-        StateEvent {
-            kind: "m.space.parent".to_owned(),
-            state_key: space.to_string(),
-            content: serde_json::json!({"via": [self.server_name], "canonical": true}),
-        }
+        let wish = Wish {
+            resource,
+            kind,
+            phase: Phase::Closed,
+            roster: &Roster::default(),
+            subject: None,
+            parent: None,
+            order: None,
+            name: None,
+            is_new: false,
+        };
+        self.sync_room(bot, &room, &wish).await
     }
 }

@@ -1,41 +1,67 @@
 //! A conversation: `CommunicationRequest` ⇄ room.
 
-use fhir::{CommunicationRequest, Ref, RequestStatus, ResourceRef};
+pub(crate) mod adopted;
+mod first;
+
+use fhir::{CommunicationRequest, Ref, RequestStatus, ResourceRef, ResourceType};
 use matrix_appservice::{
     CreateRoom, Delivery, HandlerError, HandlerResult, Intent, ruma::OwnedRoomId,
 };
 use serde_json::Value;
 
-use crate::{bridge::Bridge, failure};
+use crate::{
+    bridge::Bridge,
+    config::RoomNames,
+    directory::roster::Roster,
+    failure,
+    mapping::{levels::Kind, names, phase::Phase},
+    network::{
+        TeamNow,
+        refresh::{self, Because},
+        room::Wish,
+    },
+};
 
-/// What a room is called: nothing about the client.
-const ROOM_NAME: &str = "Conversation";
+/// How many messages are looked through for those that were written while a conversation was on hold.
+const MOST_HELD: usize = 1000;
 
 impl Bridge {
-    /// A `CommunicationRequest` was created or changed.
-    pub(crate) async fn thread_changed(&self, delivery: &Delivery, json: &Value) -> HandlerResult {
+    /// A `CommunicationRequest` was created, changed or deleted (`None`), or what it depends on was.
+    pub(crate) async fn thread_is(
+        &self,
+        delivery: &Delivery,
+        reference: &ResourceRef,
+        json: Option<&Value>,
+    ) -> HandlerResult {
+        let bot = delivery.bot();
+        let Some(json) = json else {
+            return self.close_room(&bot, reference, Kind::Room).await;
+        };
         let thread = read(json, self.fhir.base())?;
-        if thread.status != RequestStatus::Active {
-            tracing::info!(resource = %thread.reference, status = ?thread.status, "a conversation that is not active is not bridged");
-            return Ok(());
+        if Phase::of_thread(thread.status) == Some(Phase::Open) {
+            self.fetch_held(delivery, reference).await?;
         }
-        self.sync_thread(&delivery.bot(), &thread).await?;
+        self.sync_thread(&bot, &thread).await?;
         Ok(())
     }
 
-    /// The room of a conversation; made from the request as it is now when there is none yet. `None`
-    /// when there is no such conversation, or it is not active and has no room.
+    /// The room of a conversation in which messages can be sent; made from the request as it is now when there is none
+    /// yet. `None` when there is no such conversation, or it is not open.
     pub(crate) async fn thread_room(
         &self,
         bot: &Intent,
         reference: &ResourceRef,
     ) -> Result<Option<OwnedRoomId>, HandlerError> {
         if let Some(room) = self.links.room(reference).await.map_err(failure::links)? {
-            return Ok(Some(room));
+            let phase = self.links.phase(reference).await.map_err(failure::links)?;
+            // What is written meanwhile is fetched when it is open again.
+            return Ok(phase
+                .is_none_or(|phase| phase == Phase::Open)
+                .then_some(room));
         }
         match self.thread(reference).await? {
             Some(thread) if thread.status == RequestStatus::Active => {
-                self.sync_thread(bot, &thread).await.map(Some)
+                self.sync_thread(bot, &thread).await
             }
             _ => Ok(None),
         }
@@ -52,30 +78,167 @@ impl Bridge {
         read(&raw.json, self.fhir.base()).map(Some)
     }
 
-    /// Makes room, place in the space and members what the request says. Can be repeated.
+    /// Makes room, place in the space and members what the request says. Can be repeated. `None` when there is no
+    /// room, and is none to be made.
     async fn sync_thread(
         &self,
         bot: &Intent,
         thread: &CommunicationRequest,
-    ) -> Result<OwnedRoomId, HandlerError> {
-        let space = match thread.care_team() {
-            Some(team) => self.space(bot, team).await?,
+    ) -> Result<Option<OwnedRoomId>, HandlerError> {
+        let reference = &thread.reference;
+        let Some(own) = Phase::of_thread(thread.status) else {
+            tracing::info!(resource = %reference, status = ?thread.status, "a conversation that is not active is not bridged");
+            return Ok(None);
+        };
+        let team = match thread.care_team() {
+            Some(team) => self.read_team_now(team).await?,
             None => None,
         };
-        let members = self.members(participants(thread)).await?;
-        let mut room = CreateRoom::new()
-            .name(ROOM_NAME)
-            .invite(self.local_users(bot, &members).await?);
-        if let Some(space) = &space {
-            room = room.initial_state(self.parent(space));
+        let phase = own.max(self.phase_of_team(thread, team.as_ref()).await?);
+        let known = self.links.room(reference).await.map_err(failure::links)?;
+        if known.is_none() && phase != Phase::Open {
+            // It is looked at again when its care team changes, and what is written meanwhile is fetched then.
+            self.links
+                .depend(reference, &thread.care_teams)
+                .await
+                .map_err(failure::links)?;
+            self.links
+                .set_phase(reference, phase)
+                .await
+                .map_err(failure::links)?;
+            return Ok(None);
         }
-        let room = self.ensure_room(bot, &thread.reference, room).await?;
-        if let Some(space) = &space {
-            self.ensure_child(bot, space, &room).await?;
-            bot.ensure_state(&room, &self.parent(space)).await?;
+        let space = match &team {
+            Some(team) if phase != Phase::Closed => self.space(bot, team).await?,
+            _ => None,
+        };
+        let roster = self.thread_roster(thread, team.as_ref()).await?;
+        let mut depends = roster.depends.clone();
+        depends.extend(thread.care_teams.iter().cloned());
+        self.links
+            .depend(reference, &depends)
+            .await
+            .map_err(failure::links)?;
+        let wish = Wish {
+            resource: reference,
+            kind: Kind::Room,
+            phase,
+            roster: &roster,
+            subject: team
+                .as_ref()
+                .and_then(|team| team.team.subject.as_ref())
+                .or(thread.subject.as_ref()),
+            parent: space.as_deref(),
+            order: thread
+                .authored_on
+                .as_ref()
+                .map(|at| format!("{:013}", at.unix_millis())),
+            name: self.room_name(thread).await?,
+            is_new: known.is_none(),
+        };
+        let room = CreateRoom::new().name(wish.name.as_deref().unwrap_or(names::ROOM));
+        let room = self.ensure_room(bot, &wish, room).await?;
+        self.sync_room(bot, &room, &wish).await?;
+        if phase == Phase::Open {
+            self.send_first(bot, thread, &room).await?;
         }
-        self.bring_in(bot, &room, &members).await?;
-        Ok(room)
+        Ok(Some(room))
+    }
+
+    /// How open a conversation's care team lets it be. One that was bridged and is no longer there closes it.
+    async fn phase_of_team(
+        &self,
+        thread: &CommunicationRequest,
+        team: Option<&TeamNow>,
+    ) -> Result<Phase, HandlerError> {
+        if let Some(team) = team {
+            return Ok(team.phase);
+        }
+        let known = match thread.care_team() {
+            Some(team) => self.links.phase(team).await.map_err(failure::links)?,
+            None => None,
+        };
+        Ok(known.unwrap_or(Phase::Open))
+    }
+
+    /// Who takes part: those whom the request names, with their roles in the care team, but nobody who was a member of
+    /// the care team and is one no longer.
+    async fn thread_roster(
+        &self,
+        thread: &CommunicationRequest,
+        team: Option<&TeamNow>,
+    ) -> Result<Roster, HandlerError> {
+        let mut roster = self
+            .roster(participants(thread), team.map(|team| &team.roster))
+            .await?;
+        let Some(team) = team else {
+            return Ok(roster);
+        };
+        let mut kept = Vec::new();
+        for member in roster.members {
+            let person = &member.person.reference;
+            let is_former = !team.roster.has(person)
+                && self
+                    .links
+                    .is_former(&team.team.reference, person)
+                    .await
+                    .map_err(failure::links)?;
+            if !is_former {
+                kept.push(member);
+            }
+        }
+        roster.members = kept;
+        Ok(roster)
+    }
+
+    /// What the room is called; `None` when it is not for us to say.
+    async fn room_name(
+        &self,
+        thread: &CommunicationRequest,
+    ) -> Result<Option<String>, HandlerError> {
+        if self.network.room_names == RoomNames::Neutral || thread.reason_text.is_none() {
+            return Ok(Some(names::ROOM.to_owned()));
+        }
+        let client = match thread
+            .subject
+            .as_ref()
+            .and_then(|subject| subject.resource_of(&ResourceType::Patient))
+        {
+            Some(client) => self.fhir.read(client).await.map_err(failure::fhir)?,
+            None => None,
+        };
+        let client = client.as_ref().map(|client| &client.json);
+        Ok(Some(names::room(thread.reason_text.as_deref(), client)))
+    }
+
+    /// What was written in FHIR while a conversation was on hold is sent now that it is open again.
+    async fn fetch_held(&self, delivery: &Delivery, thread: &ResourceRef) -> HandlerResult {
+        let before = self.links.phase(thread).await.map_err(failure::links)?;
+        if before.is_none_or(|before| before == Phase::Open) {
+            return Ok(());
+        }
+        let name = thread.to_string();
+        let found = self
+            .fhir
+            .search(
+                &ResourceType::Communication,
+                &[("part-of", &name), ("_sort", "_lastUpdated")],
+                MOST_HELD,
+            )
+            .await
+            .map_err(failure::fhir)?;
+        let because = Because::of(delivery);
+        let mut entries = Vec::new();
+        for raw in found.resources {
+            let known = self.links.message(&raw.reference).await;
+            if known.map_err(failure::links)?.is_none() {
+                entries.push(refresh::entry_in(&name, &raw.reference, &because));
+            }
+        }
+        if !entries.is_empty() {
+            self.journal.append(&entries, None).await?;
+        }
+        Ok(())
     }
 }
 

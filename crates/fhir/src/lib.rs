@@ -54,10 +54,12 @@ pub use error::{Call, Error, Issue, Issues, Odd, Retry, Unavailable};
 pub use instant::Instant;
 pub use model::{
     Attachment, CareTeam, CareTeamStatus, Coding, Communication, CommunicationRequest,
-    EVENT_KEY_SYSTEM, EventStatus, InvalidMessage, MATRIX_EVENT_ID_SYSTEM, MATRIX_USER_ID_SYSTEM,
-    MatrixAccount, NewCommunication, NewPayload, NewTask, Participant, Payload, Person, PersonKind,
-    RequestStatus, SOURCE_SYSTEM_EXTENSION, SOURCE_SYSTEM_MATRIX, Sender, TASK_KEY_SYSTEM, Task,
-    TaskStatus, Text, event_identifiers, matrix_user_id, payload_json, with_event_identifier,
+    EVENT_KEY_SYSTEM, Endpoint, EventStatus, InvalidMessage, MATRIX_EVENT_ID_SYSTEM,
+    MATRIX_USER_ID_SYSTEM, MatrixAccount, NewCommunication, NewPayload, NewRequest, NewTask,
+    Participant, Payload, Person, PersonKind, ROOM_KEY_SYSTEM, RequestStatus,
+    SOURCE_SYSTEM_EXTENSION, SOURCE_SYSTEM_MATRIX, Sender, TASK_KEY_SYSTEM, Task, TaskStatus, Text,
+    add_participant, add_recipient, end_participation, event_identifiers, matrix_user_id,
+    payload_json, remove_recipient, with_event_identifier,
 };
 pub use raw::RawResource;
 pub use reference::{

@@ -151,6 +151,9 @@ class Person:
     async def send(self, room_id, kind, content):
         return checked(await self.client.room_send(room_id, kind, content)).event_id
 
+    async def set_state(self, room_id, kind, key, content):
+        return checked(await self.client.room_put_state(room_id, kind, content, key)).event_id
+
     async def joined_rooms(self):
         return checked(await self.client.joined_rooms()).rooms
 

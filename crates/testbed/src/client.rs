@@ -243,6 +243,22 @@ impl Client {
         self.call("send", with, PATIENCE).await
     }
 
+    /// Sets a state event; its id.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::create_room`].
+    pub async fn set_state(
+        &self,
+        room_id: &str,
+        kind: &str,
+        key: &str,
+        content: Value,
+    ) -> Result<String> {
+        let with = json!({"room_id": room_id, "kind": kind, "key": key, "content": content});
+        self.call("set_state", with, PATIENCE).await
+    }
+
     /// Waits until the client has seen at least `count` messages of this sender in a room, since it joined or before;
     /// all of them, oldest first.
     ///

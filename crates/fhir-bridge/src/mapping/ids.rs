@@ -32,10 +32,32 @@ impl Ids {
         self.localpart(person)
     }
 
+    /// The localpart of a later ghost of the same person, when earlier ones were deactivated: their ids can't be
+    /// used again.
+    #[must_use]
+    pub fn later_ghost(&self, person: &ResourceRef, earlier: u32) -> String {
+        match earlier {
+            0 => self.ghost(person),
+            earlier => format!("{}={}", self.ghost(person), u64::from(earlier) + 1),
+        }
+    }
+
     /// The localpart of the alias of a care team's space or a conversation's room.
     #[must_use]
     pub fn alias(&self, resource: &ResourceRef) -> String {
         self.localpart(resource)
+    }
+
+    /// What stands for a client's id where it is told to others.
+    #[must_use]
+    pub fn opaque(&self, person: &ResourceRef) -> String {
+        self.pseudonym(person.id())
+    }
+
+    /// A keyed hash of what an identity is proved by, so that it can be compared without being stored.
+    #[must_use]
+    pub fn proof(&self, parts: &[&str]) -> String {
+        self.pseudonym(&parts.join("\0"))
     }
 
     /// The resource that a localpart was made for; `None` for a client's, and for any other localpart.
@@ -43,6 +65,12 @@ impl Ids {
     pub fn resource(&self, localpart: &str) -> Option<ResourceRef> {
         let rest = localpart.strip_prefix(&self.prefix)?;
         let (name, id) = rest.split_once('_')?;
+        // The number of a later ghost.
+        let id = match id.split_once('=') {
+            Some((id, number)) if number.parse::<u32>().is_ok() => id,
+            Some(_) => return None,
+            None => id,
+        };
         let resource_type = [
             ResourceType::CareTeam,
             ResourceType::CommunicationRequest,
@@ -50,6 +78,7 @@ impl Ids {
             ResourceType::PractitionerRole,
             ResourceType::RelatedPerson,
             ResourceType::Organization,
+            ResourceType::HealthcareService,
         ]
         .into_iter()
         .find(|known| known.as_str().eq_ignore_ascii_case(name))?;
@@ -131,6 +160,16 @@ mod tests {
             assert_eq!(ids().ghost(&reference(text)), localpart);
             assert_eq!(ids().resource(localpart), Some(reference(text)));
         }
+    }
+
+    #[test]
+    fn a_later_ghost_is_another_user_and_the_same_person() {
+        let person = reference("Practitioner/7");
+        assert_eq!(ids().later_ghost(&person, 0), ids().ghost(&person));
+        let second = ids().later_ghost(&person, 1);
+        assert_eq!(second, "_fhir_bridge_practitioner_7=2");
+        assert_eq!(ids().resource(&second), Some(person));
+        assert_eq!(ids().resource("_fhir_bridge_practitioner_7=x"), None);
     }
 
     #[test]

@@ -69,12 +69,9 @@ impl Bridge {
         let Some(known) = known.filter(|known| known.state != State::Gone) else {
             return Ok(());
         };
-        for member in self.members(participants(thread)).await? {
+        for member in self.roster(participants(thread), None).await?.members {
             let owner = &member.person.reference;
-            let reader = match &member.account {
-                Some(account) => account.clone(),
-                None => self.ghost_id(owner)?,
-            };
+            let reader = member.user.clone();
             let has_read = async || {
                 let read = self.links.reading(&known.room, &reader).await;
                 Ok::<_, HandlerError>(read.map_err(failure::links)? >= known.seq)
@@ -120,9 +117,11 @@ impl Bridge {
         let bot = delivery.bot();
         let room = &receipt.room_id;
         let resource = self.resource_of_room(&bot, room).await?;
-        if resource.is_none_or(|one| *one.resource_type() != ResourceType::CommunicationRequest) {
+        let Some(resource) =
+            resource.filter(|one| *one.resource_type() == ResourceType::CommunicationRequest)
+        else {
             return Ok(());
-        }
+        };
         let Some(place) = self.place(delivery, receipt).await? else {
             return Ok(());
         };
@@ -130,7 +129,10 @@ impl Bridge {
             .has_read(room, &receipt.user_id, place)
             .await
             .map_err(failure::links)?;
-        let Some(reader) = self.person_of(&receipt.user_id).await? else {
+        let Some(reader) = self
+            .person_in(&bot, &resource, room, &receipt.user_id)
+            .await?
+        else {
             return Ok(());
         };
         self.complete_up_to(room, &reader, place).await
@@ -227,8 +229,8 @@ impl Bridge {
         let Some(person) = self.person(owner).await? else {
             return Ok(());
         };
-        let members = self.members(vec![owner.clone().into()]).await?;
-        let has_account = members.iter().any(|member| member.account.is_some());
+        let roster = self.roster(vec![owner.clone().into()], None).await?;
+        let has_account = roster.members.iter().any(|member| !member.ghost);
         if !has_account
             && let Some(event) = self
                 .links

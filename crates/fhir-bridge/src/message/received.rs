@@ -74,7 +74,9 @@ impl Bridge {
         };
         let bot = delivery.bot();
         let content: Value = event.content().unwrap_or_default();
-        let sender = self.person_of(event.sender()).await?;
+        let sender = self
+            .person_in(&bot, conversation, event.room_id(), event.sender())
+            .await?;
         // A time that FHIR can't write is nobody's clock.
         let sent = event
             .origin_server_ts()

@@ -115,7 +115,7 @@ impl Condition {
 
     /// Whether a resource really has what the condition asks for. A server that doesn't know the
     /// parameter ignores it, and then any resource matches.
-    pub(super) fn is_met_by(&self, json: &Value) -> bool {
+    pub(crate) fn is_met_by(&self, json: &Value) -> bool {
         match &self.0 {
             Kind::Identifier(wanted) => {
                 let identifiers = json.get("identifier").and_then(Value::as_array);

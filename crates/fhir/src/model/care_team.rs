@@ -56,6 +56,18 @@ impl CareTeam {
             managing_organizations: lens::references(json, "managingOrganization", base),
         })
     }
+
+    /// When a membership begins or ends next, after this time.
+    #[must_use]
+    pub fn next_change(&self, now: &Instant) -> Option<Instant> {
+        self.participants
+            .iter()
+            .flat_map(|one| [&one.period_start, &one.period_end])
+            .flatten()
+            .filter(|at| *at > now)
+            .min()
+            .cloned()
+    }
 }
 
 impl Participant {

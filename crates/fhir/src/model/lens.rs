@@ -85,7 +85,7 @@ impl fmt::Debug for Coding {
 }
 
 impl Coding {
-    fn from_json(json: &Value) -> Option<Self> {
+    pub(super) fn from_json(json: &Value) -> Option<Self> {
         let get = |name| text(json, name).map(str::to_owned);
         let coding = Self {
             system: get("system"),

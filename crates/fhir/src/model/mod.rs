@@ -8,9 +8,12 @@ mod care_team;
 mod codes;
 mod communication;
 mod communication_request;
+mod endpoint;
 mod lens;
 mod matrix_id;
 mod new_communication;
+mod new_request;
+mod participation;
 mod person;
 mod task;
 mod text;
@@ -19,12 +22,15 @@ pub use care_team::{CareTeam, Participant};
 pub use codes::{CareTeamStatus, EventStatus, RequestStatus, TaskStatus};
 pub use communication::{Attachment, Communication, Payload};
 pub use communication_request::CommunicationRequest;
+pub use endpoint::Endpoint;
 pub use lens::Coding;
 pub use matrix_id::matrix_user_id;
 pub use new_communication::{
     InvalidMessage, NewCommunication, NewPayload, Sender, event_identifiers, payload_json,
     with_event_identifier,
 };
+pub use new_request::{NewRequest, ROOM_KEY_SYSTEM};
+pub use participation::{add_participant, add_recipient, end_participation, remove_recipient};
 pub use person::{MatrixAccount, Person, PersonKind};
 pub use task::{NewTask, Task};
 pub use text::Text;

@@ -3,7 +3,9 @@ use std::fmt;
 use serde_json::Value;
 
 use super::{lens, matrix_id::matrix_user_id};
-use crate::{BaseUrl, Identifier, Instant, Odd, RawResource, Ref, ResourceRef, ResourceType};
+use crate::{
+    BaseUrl, Coding, Identifier, Instant, Odd, RawResource, Ref, ResourceRef, ResourceType,
+};
 
 /// The extension that says what a contact point is for.
 const PURPOSE_EXTENSION: &str = "http://hl7.org/fhir/StructureDefinition/contactpoint-purpose";
@@ -37,6 +39,13 @@ pub struct Person {
     pub organization: Option<Ref>,
     /// Its business identifiers.
     pub identifiers: Vec<Identifier>,
+    /// Of a role: what the practitioner does there.
+    pub codes: Vec<Coding>,
+    /// Its technical addresses: a directory may keep Matrix accounts there, see
+    /// [`Endpoint`](crate::Endpoint).
+    pub endpoints: Vec<ResourceRef>,
+    /// Its e-mail addresses.
+    pub emails: Vec<String>,
 }
 
 /// Which type of resource a [`Person`] was read from.
@@ -52,6 +61,8 @@ pub enum PersonKind {
     Patient,
     /// An organisation.
     Organization,
+    /// A service of an organisation, such as a department that is written to as one.
+    HealthcareService,
 }
 
 /// A Matrix account from a directory entry.
@@ -76,13 +87,15 @@ impl PersonKind {
             ResourceType::RelatedPerson => Self::RelatedPerson,
             ResourceType::Patient => Self::Patient,
             ResourceType::Organization => Self::Organization,
+            ResourceType::HealthcareService => Self::HealthcareService,
             _ => return None,
         })
     }
 }
 
 impl Person {
-    /// Reads a `Practitioner`, `PractitionerRole`, `RelatedPerson`, `Patient` or `Organization`.
+    /// Reads a `Practitioner`, `PractitionerRole`, `RelatedPerson`, `Patient`, `Organization` or
+    /// `HealthcareService`.
     ///
     /// A Matrix account is a `telecom` entry of system `other` or `url` whose value
     /// [`matrix_user_id`] reads. The entries that carry the extension `contactpoint-purpose` =
@@ -116,7 +129,7 @@ impl Person {
             kind,
             active: json.get("active").and_then(Value::as_bool).unwrap_or(true),
             display_name: match kind {
-                PersonKind::Organization => organization_name(json),
+                PersonKind::Organization | PersonKind::HealthcareService => organization_name(json),
                 PersonKind::PractitionerRole => None,
                 PersonKind::Practitioner | PersonKind::RelatedPerson | PersonKind::Patient => {
                     human_name(json)
@@ -133,7 +146,42 @@ impl Person {
             identifiers: lens::items(json, "identifier")
                 .filter_map(Identifier::from_json)
                 .collect(),
+            codes: if role {
+                lens::codings(json, "code")
+            } else {
+                Vec::new()
+            },
+            endpoints: lens::references(json, "endpoint", base)
+                .iter()
+                .filter_map(|endpoint| endpoint.resource_of(&ResourceType::Endpoint).cloned())
+                .collect(),
+            emails: lens::items(json, "telecom")
+                .filter(|entry| lens::text(entry, "system") == Some("email"))
+                .filter(|entry| lens::text(entry, "use") != Some("old"))
+                .filter_map(|entry| lens::text(entry, "value").map(str::to_owned))
+                .collect(),
         })
+    }
+
+    /// When one of its accounts begins or ends to be in use next, after this time.
+    #[must_use]
+    pub fn next_change(&self, now: &Instant) -> Option<Instant> {
+        self.matrix_accounts
+            .iter()
+            .flat_map(|account| [&account.starts, &account.ends])
+            .flatten()
+            .filter(|at| *at > now)
+            .min()
+            .cloned()
+    }
+
+    /// The value of its first identifier of this system.
+    #[must_use]
+    pub fn identifier(&self, system: &str) -> Option<&str> {
+        self.identifiers
+            .iter()
+            .find(|identifier| identifier.system.as_deref() == Some(system))
+            .map(|identifier| identifier.value.as_str())
     }
 
     /// The Matrix user ids in use at this time, the preferred one first.

@@ -106,6 +106,71 @@ impl Record {
         Ok(response.json().await?)
     }
 
+    /// Stores a new version of a resource: reads it, lets `change` work on it, writes it back.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there, or the server refuses.
+    pub async fn change(&self, reference: &str, change: impl FnOnce(&mut Value)) -> Result<()> {
+        let mut resource = self.read(reference).await?;
+        change(&mut resource);
+        let response = self
+            .http
+            .put(format!("{}/{reference}", self.base))
+            .header("content-type", "application/fhir+json")
+            .body(resource.to_string())
+            .send()
+            .await?;
+        let status = response.status();
+        ensure!(
+            status.is_success(),
+            "the FHIR server answers {status} to a new version of {reference}"
+        );
+        Ok(())
+    }
+
+    /// Deletes a resource.
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses.
+    pub async fn delete(&self, reference: &str) -> Result<()> {
+        let response = self
+            .http
+            .delete(format!("{}/{reference}", self.base))
+            .send()
+            .await?;
+        let status = response.status();
+        ensure!(
+            status.is_success(),
+            "the FHIR server answers {status} to the deletion of {reference}"
+        );
+        Ok(())
+    }
+
+    /// Searches for resources of a type.
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses.
+    pub async fn search(&self, kind: &str, query: &[(&str, &str)]) -> Result<Vec<Value>> {
+        let bundle: Value = self
+            .http
+            .get(format!("{}/{kind}", self.base))
+            .query(query)
+            .header("cache-control", "no-cache")
+            .send()
+            .await?
+            .error_for_status()?
+            .json()
+            .await?;
+        let entries = bundle["entry"].as_array().cloned().unwrap_or_default();
+        Ok(entries
+            .into_iter()
+            .map(|mut entry| entry["resource"].take())
+            .collect())
+    }
+
     /// Writes a message in a thread.
     pub(super) async fn write(&self, cast: &Cast, sender: &str, text: &str) -> Result<String> {
         self.create(&json!({

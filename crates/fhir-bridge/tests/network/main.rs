@@ -1,0 +1,14 @@
+//! Care networks on real homeservers and a real FHIR server: who is in which room, who may do what, what comes back.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::too_many_lines,
+    reason = "a test that cannot go on fails; each of these is a story told from its beginning"
+)]
+
+mod back;
+mod members;
+mod moving;
+mod phases;
+mod stage;
