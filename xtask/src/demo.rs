@@ -75,6 +75,7 @@ The first time takes minutes, later ones seconds.
             prefix: PREFIX.to_owned(),
             homeserver: testbed.homeserver("vvt")?.client_url().clone(),
             fhir: fhir.clone(),
+            config: None,
         },
     )
     .await?;

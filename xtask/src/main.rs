@@ -58,7 +58,11 @@ enum Command {
         arguments: Vec<String>,
     },
     /// Start the servers that the tests use and keep them until Ctrl-C, so that `cargo test` finds them running.
-    Up,
+    Up {
+        /// Use this FHIR R4 server instead of installing HAPI; it has to reach loopback addresses.
+        #[arg(long, value_name = "URL")]
+        fhir_url: Option<Url>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -74,7 +78,7 @@ fn main() -> ExitCode {
             Command::Demo { exit, fhir_url } => demo::run(exit, fhir_url).await,
             Command::Test { arguments } => test::run(&arguments).await,
             Command::Bench { arguments } => bench::run(&arguments).await,
-            Command::Up => up::run().await,
+            Command::Up { fhir_url } => up::run(fhir_url).await,
         }
     });
     match done {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use testbed::{FhirServer, Testbed, TestbedBuilder};
+use url::Url;
 
 /// The testbed of the tests, with progress on the terminal.
 pub(crate) fn builder() -> TestbedBuilder {
@@ -14,8 +15,12 @@ pub(crate) fn builder() -> TestbedBuilder {
         .progress(|progress| println!("{progress}"))
 }
 
-pub(crate) async fn run() -> Result<ExitCode> {
-    let testbed = builder().start().await?;
+pub(crate) async fn run(fhir_url: Option<Url>) -> Result<ExitCode> {
+    let mut builder = builder();
+    if let Some(url) = fhir_url {
+        builder = builder.fhir(FhirServer::Url(url));
+    }
+    let testbed = builder.start().await?;
     println!(
         "\nThe servers run; `cargo test` in another terminal uses them. Logs: {}",
         testbed.logs().display()

@@ -16,6 +16,7 @@ use matrix_appservice::{
 };
 use tokio::sync::{MutexGuard, Notify};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument;
 
 use crate::{
     config::{self, Config, Network},
@@ -24,8 +25,10 @@ use crate::{
     links::Links,
     mapping::{fingerprint::Fingerprints, ids::Ids},
     message::Locks,
-    network::refresh,
-    puller, startup,
+    network::refresh::{self, REFRESH},
+    puller,
+    servers::Servers,
+    startup,
 };
 
 /// Locks by name, a fixed number of them: two names may share one, so never hold two of the same kind.
@@ -41,14 +44,20 @@ impl Stripes {
     }
 }
 
-/// The journal's source of what was read from the FHIR server.
-pub(crate) const FHIR: &str = "fhir";
+/// The journal's source of what was read from the FHIR server; with its name behind, where it has one.
+const FHIR: &str = "fhir";
 
 /// Rooms that are known to be none of ours; above this many, they are forgotten.
 const FOREIGN_ROOMS: usize = 10_000;
 
-/// What the handlers share.
+/// What the handlers of one FHIR server share.
 pub(crate) struct Bridge {
+    /// What the FHIR server is called among several.
+    pub(crate) name: Option<String>,
+    /// The journal's source of what was read from it.
+    pub(crate) source: &'static str,
+    /// Its settings.
+    pub(crate) server: config::Fhir,
     pub(crate) fhir: FhirClient,
     pub(crate) links: Links,
     pub(crate) ids: Ids,
@@ -62,6 +71,8 @@ pub(crate) struct Bridge {
     pub(crate) messages: Locks,
     pub(crate) network: Network,
     pub(crate) journal: Journal,
+    /// The journal's source of looks at what depends on something.
+    pub(crate) looks: &'static str,
     /// People who were read lately.
     pub(crate) people: Cache<ResourceRef, Option<fhir::Person>>,
     /// Who was found lately by an account or an identifier.
@@ -78,9 +89,6 @@ pub(crate) struct Bridge {
     pub(crate) named: Mutex<HashSet<(OwnedUserId, String)>>,
     foreign_rooms: Mutex<HashSet<OwnedRoomId>>,
 }
-
-/// Work beside the handlers, which ends with the bridge.
-type Background = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs the bridge until Ctrl-C or SIGTERM.
 ///
@@ -105,78 +113,39 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 /// As [`run`].
 pub async fn run_until(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let registration = Registration::load(&config.registration)?;
-    startup::check_namespaces(&config, &registration)?;
     startup::private_folder(&config.data)?;
     // First, because it says when another bridge works here.
     let journal = Journal::open(config.data.join("journal.db")).await?;
-    let links = Links::open(&config.data.join("links.db"))
-        .await
-        .context("the links can't be opened: check the folder `data`")?;
-    let mut client = FhirClient::builder(config.fhir.url.as_str());
-    if let Some(token) = config.fhir_token()? {
-        client = client.bearer(token);
-    }
-    let fhir = client.build().context("`fhir` in the configuration")?;
-    let pseudonym_key = links
-        .secret("pseudonym key", &startup::random_hex()?)
-        .await?;
-    let retired = links.retired().await?.into_iter().collect();
-    let directory = &config.network.directory;
-    let lives = Duration::from_secs(directory.cache_seconds);
-    let content_key = links.secret("content key", &startup::random_hex()?).await?;
-    let bridge = Arc::new(Bridge {
-        settings: config.messages.clone(),
-        fingerprints: Fingerprints::new(content_key.into_bytes(), fhir.base().clone()),
-        messages: Locks::default(),
-        network: config.network.clone(),
-        journal: journal.clone(),
-        people: Cache::new(lives, directory.cache_entries),
-        found: Cache::new(lives, directory.cache_entries),
-        retired: Mutex::new(retired),
-        due: Notify::new(),
-        fhir,
-        links,
-        ids: Ids::new(&config.prefix, pseudonym_key.into_bytes()),
-        server_name: config.homeserver.name.clone(),
-        sender: registration
-            .sender(&config.homeserver.name)
-            .context("`sender_localpart` and `homeserver.name` make no user id")?,
-        registration: registration.clone(),
-        making_rooms: Stripes::default(),
-        filling_rooms: Stripes::default(),
-        named: Mutex::default(),
-        foreign_rooms: Mutex::default(),
-    });
-    let app = build(&bridge, registration, &config, journal)?;
+    let servers = Servers::open(&config, &registration, &journal).await?;
+    let app = build(&servers, registration, &config, journal)?;
     let listener = listen(&config.listen)
         .await
         .context("check `listen`: is another bridge running?")?;
     tracing::info!(listen = config.listen, "the bridge takes transactions");
 
     let tasks = TaskTracker::new();
-    let hooks = hooks::Hooks::load(&bridge.links, config.fhir.notify_url.as_ref()).await?;
-    let pullers = puller::start(&bridge, app.journal(), &config, &stop, &tasks);
-    let router = app.router().merge(hooks.router(pullers.clone()));
-    if config.fhir.notify_url.is_some() {
-        tasks.spawn(hooks::keep_subscribed(
-            bridge.clone(),
-            hooks,
-            pullers,
-            stop.clone(),
-        ));
-    }
-    for task in [
-        Box::pin(refresh::run(bridge.clone(), app.journal().clone())) as Background,
-        Box::pin(watch::run(
-            bridge.clone(),
-            app.journal().clone(),
-            config.poll_interval(),
-        )),
-    ] {
+    let mut all_hooks = Vec::new();
+    for bridge in servers.iter() {
+        let hooks = hooks::Hooks::load(&bridge.links, &bridge.server).await?;
+        let pullers = puller::start(bridge, app.journal(), &stop, &tasks);
+        if hooks.are_wanted() {
+            let keeping = hooks::keep_subscribed(
+                bridge.clone(),
+                hooks.clone(),
+                pullers.clone(),
+                stop.clone(),
+            );
+            tasks.spawn(keeping.instrument(bridge.span()));
+        }
+        all_hooks.push((hooks, pullers));
+        let (looking, watching) = (bridge.clone(), bridge.clone());
         let stop = stop.clone();
-        tasks.spawn(async move { stop.run_until_cancelled(task).await });
+        let both = async move { tokio::join!(refresh::run(looking), watch::run(watching)) };
+        let span = bridge.span();
+        tasks.spawn(async move { stop.run_until_cancelled(both.instrument(span)).await });
     }
-    let fatal = startup::watch_peers(&bridge, &app, &config, &stop, &tasks);
+    let router = app.router().merge(hooks::router(all_hooks));
+    let fatal = startup::watch_peers(&servers, &app, &config, &stop, &tasks);
     let result = app.run(listener, router, stop.clone()).await;
     stop.cancel();
     tasks.close();
@@ -187,37 +156,107 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> anyhow::Resul
 }
 
 fn build(
-    bridge: &Arc<Bridge>,
+    servers: &Servers,
     registration: Registration,
     config: &Config,
     journal: Journal,
 ) -> anyhow::Result<AppService> {
-    let on_fhir = bridge.clone();
-    let on_event = bridge.clone();
-    let on_refresh = bridge.clone();
-    let on_user = bridge.clone();
-    let on_receipt = bridge.clone();
-    let app = AppService::builder(
+    let on_event = servers.clone();
+    let on_user = servers.clone();
+    let on_receipt = servers.clone();
+    let mut app = AppService::builder(
         registration,
         &config.homeserver.name,
         config.homeserver.url.clone(),
         journal,
     )
     .on_event(move |delivery, event| on_event.clone().matrix_event(delivery, event))
-    .on_receipt(move |delivery, receipt| {
-        let bridge = on_receipt.clone();
-        async move { bridge.receipt_came(&delivery, &receipt).await }
-    })
-    .on_entry(FHIR, move |delivery| on_fhir.clone().fhir_change(delivery))
-    .on_entry(refresh::REFRESH, move |delivery| {
-        on_refresh.clone().refresh(delivery)
-    })
-    .on_user_query(move |bot, user| on_user.clone().user_query(bot, user))
-    .build()?;
-    Ok(app)
+    .on_receipt(move |delivery, receipt| on_receipt.clone().receipt_came(delivery, receipt))
+    .on_user_query(move |bot, user| on_user.clone().user_query(bot, user));
+    for bridge in servers.iter() {
+        let on_fhir = bridge.clone();
+        app = app.on_entry(bridge.source, move |delivery| {
+            let span = on_fhir.span();
+            on_fhir.clone().fhir_change(delivery).instrument(span)
+        });
+        let on_look = bridge.clone();
+        app = app.on_entry(bridge.looks, move |delivery| {
+            let span = on_look.span();
+            on_look.clone().refresh(delivery).instrument(span)
+        });
+    }
+    Ok(app.build()?)
 }
 
 impl Bridge {
+    /// Opens a FHIR server's links and makes its client, without asking it anything.
+    pub(crate) async fn open(
+        config: &Config,
+        server: &config::Fhir,
+        registration: &Registration,
+        journal: &Journal,
+    ) -> anyhow::Result<Self> {
+        let links = Links::open(&server.links_file(&config.data))
+            .await
+            .context("the links can't be opened: check the folder `data`")?;
+        let fhir = server.client().context("`fhir` in the configuration")?;
+        let pseudonym_key = links
+            .secret("pseudonym key", &startup::random_hex()?)
+            .await?;
+        let content_key = links.secret("content key", &startup::random_hex()?).await?;
+        let retired = links.retired().await?.into_iter().collect();
+        let directory = &config.network.directory;
+        let lives = Duration::from_secs(directory.cache_seconds);
+        let named = |source: &'static str| match &server.name {
+            None => source,
+            // Once for each server in a process's life.
+            Some(name) => String::leak(format!("{source}:{name}")),
+        };
+        Ok(Self {
+            source: named(FHIR),
+            looks: named(REFRESH),
+            network: config.network.clone(),
+            journal: journal.clone(),
+            people: Cache::new(lives, directory.cache_entries),
+            found: Cache::new(lives, directory.cache_entries),
+            retired: Mutex::new(retired),
+            due: Notify::new(),
+            name: server.name.clone(),
+            server: server.clone(),
+            settings: config.messages.clone(),
+            fingerprints: Fingerprints::new(content_key.into_bytes(), fhir.base().clone()),
+            messages: Locks::default(),
+            fhir,
+            links,
+            ids: Ids::new(server.prefix(&config.prefix), pseudonym_key.into_bytes()),
+            server_name: config.homeserver.name.clone(),
+            sender: registration
+                .sender(&config.homeserver.name)
+                .context("`sender_localpart` and `homeserver.name` make no user id")?,
+            registration: registration.clone(),
+            making_rooms: Stripes::default(),
+            filling_rooms: Stripes::default(),
+            named: Mutex::default(),
+            foreign_rooms: Mutex::default(),
+        })
+    }
+
+    /// Says in the log which FHIR server it is about, where there are several.
+    pub(crate) fn span(&self) -> tracing::Span {
+        match &self.name {
+            None => tracing::Span::none(),
+            Some(name) => tracing::error_span!("fhir", server = name),
+        }
+    }
+
+    /// A lane of its own, where another server has a resource of the same type and id.
+    pub(crate) fn lane(&self, lane: &str) -> String {
+        match &self.name {
+            None => lane.to_owned(),
+            Some(name) => format!("{name}:{lane}"),
+        }
+    }
+
     /// A change on the FHIR server.
     async fn fhir_change(self: Arc<Self>, delivery: Delivery) -> HandlerResult {
         let change = puller::Stored::parse(&delivery.entry().payload)
@@ -237,16 +276,16 @@ impl Bridge {
                 self.communication_deleted(&delivery, reference).await
             }
             (fhir::ResourceType::Task, Some(json)) => self.task_changed(&delivery, json).await,
-            (_, None) => {
-                tracing::info!(resource = %reference, "a deletion is not carried over to Matrix yet");
-                Ok(())
-            }
             _ => Ok(()),
         }
     }
 
     /// An event from the homeserver.
-    async fn matrix_event(self: Arc<Self>, delivery: Delivery, event: Event) -> HandlerResult {
+    pub(crate) async fn matrix_event(
+        self: Arc<Self>,
+        delivery: Delivery,
+        event: Event,
+    ) -> HandlerResult {
         match event.kind() {
             "m.room.member" => self.membership_changed(&delivery, &event).await,
             "m.space.child" => self.child_changed(&delivery, &event).await,
@@ -256,7 +295,7 @@ impl Bridge {
     }
 
     /// Does this ghost exist? It does when its person is on the FHIR server.
-    async fn user_query(
+    pub(crate) async fn user_query(
         self: Arc<Self>,
         bot: Intent,
         user: OwnedUserId,

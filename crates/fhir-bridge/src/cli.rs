@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{bridge, config::Config, logging};
+use crate::{bridge, config::Config, import, logging};
 
 /// Keeps a FHIR R4 server and Matrix homeservers the same.
 ///
@@ -37,14 +37,26 @@ enum Command {
         )]
         log: tracing::Level,
     },
+    /// Show what the bridge would do with everything that is on the FHIR servers now.
+    ///
+    /// `run` does it: at its first start it imports everything, and goes on where it was when it is stopped meanwhile.
+    Import {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE", env = "FHIR_BRIDGE_CONFIG")]
+        config: PathBuf,
+        /// List it, one line for each resource, and write nothing anywhere.
+        #[arg(long, required = true)]
+        dry_run: bool,
+    },
 }
 
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Cli {
-        command: Command::Run { config, log },
-    } = Cli::parse();
+    let (config, log, dry_run) = match Cli::parse().command {
+        Command::Run { config, log } => (config, log, false),
+        Command::Import { config, .. } => (config, tracing::Level::WARN, true),
+    };
     logging::init(log);
     let config = match Config::load(&config) {
         Ok(config) => config,
@@ -54,7 +66,12 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return give_up(&error.into(), 1),
     };
-    match runtime.block_on(bridge::run(config)) {
+    let done = if dry_run {
+        runtime.block_on(import::dry_run(&config, &mut std::io::stdout()))
+    } else {
+        runtime.block_on(bridge::run(config))
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => give_up(&error, 1),
     }

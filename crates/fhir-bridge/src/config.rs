@@ -1,20 +1,24 @@
 //! The configuration: one YAML file, every key checked, unknown ones refused.
 
+mod auth;
+mod fhir;
 mod messages;
 mod network;
+mod subscription;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use matrix_appservice::ruma::OwnedServerName;
-use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
-pub use self::messages::{Messages, OnRedaction};
-pub use self::network::{Directory, Moves, Network, Roles, RoomNames, UserMappings};
+pub use self::{
+    auth::{Auth, SendSecret, Tls},
+    fhir::Fhir,
+    messages::{Messages, OnRedaction},
+    network::{Directory, Moves, Network, Roles, RoomNames, UserMappings},
+    subscription::{Subscription, SubscriptionKind},
+};
 
 /// All settings of the bridge. Relative paths are meant from the folder of the configuration file.
 #[derive(Debug, Clone, Deserialize)]
@@ -34,8 +38,11 @@ pub struct Config {
     pub prefix: String,
     /// The homeserver that lists the registration.
     pub homeserver: Homeserver,
-    /// The FHIR server.
-    pub fhir: Fhir,
+    /// The FHIR server, when there is one only.
+    pub fhir: Option<Fhir>,
+    /// The FHIR servers, when there are several: one for each organisation.
+    #[serde(default)]
+    pub fhir_servers: Vec<Fhir>,
     /// What is carried over of messages, and how.
     #[serde(default)]
     pub messages: Messages,
@@ -54,32 +61,12 @@ pub struct Homeserver {
     pub url: Url,
 }
 
-/// The FHIR server.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Fhir {
-    /// Its base URL, such as `http://127.0.0.20:8080/fhir`.
-    pub url: Url,
-    /// A file with the bearer token that the bridge shows. Absent: it shows none.
-    pub token_file: Option<PathBuf>,
-    /// How often it is asked for changes even when it has not told of any. Default: 10.
-    #[serde(default = "default_poll")]
-    pub poll_interval_seconds: u64,
-    /// Where the FHIR server reaches the bridge's listener, to notify it of changes by a rest-hook
-    /// subscription. Absent: the bridge only asks.
-    pub notify_url: Option<Url>,
-}
-
 fn default_listen() -> String {
     "127.0.0.1:1234".to_owned()
 }
 
 fn default_prefix() -> String {
     "_fhir_bridge_".to_owned()
-}
-
-fn default_poll() -> u64 {
-    10
 }
 
 /// A configuration that can't be used.
@@ -97,7 +84,7 @@ pub enum ConfigError {
         /// The configuration file.
         file: PathBuf,
         /// The key.
-        key: &'static str,
+        key: String,
         /// What is wrong with it.
         what: String,
     },
@@ -117,37 +104,26 @@ impl Config {
         let folder = file.parent().unwrap_or(Path::new(""));
         config.registration = folder.join(&config.registration);
         config.data = folder.join(&config.data);
-        config.fhir.token_file = config.fhir.token_file.map(|file| folder.join(file));
+        for fhir in config.fhir.iter_mut().chain(&mut config.fhir_servers) {
+            fhir.relative_to(folder);
+        }
         config.check(file)?;
         Ok(config)
     }
 
     fn check(&self, file: &Path) -> Result<(), ConfigError> {
-        let error = |key, what: &str| {
+        let error = |key: &str, what: &str| {
             Err(ConfigError::Value {
                 file: file.to_owned(),
-                key,
+                key: key.to_owned(),
                 what: what.to_owned(),
             })
         };
-        for (key, url) in [
-            ("homeserver.url", Some(&self.homeserver.url)),
-            ("fhir.url", Some(&self.fhir.url)),
-            ("fhir.notify_url", self.fhir.notify_url.as_ref()),
-        ] {
-            let Some(url) = url else { continue };
-            if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-                return error(key, "must be a URL that starts with http:// or https://");
-            }
-            if !url.username().is_empty() || url.password().is_some() {
-                return error(
-                    key,
-                    "must not hold a user name or password: URLs get into logs",
-                );
-            }
+        if let Some(what) = mistake_in_url(&self.homeserver.url) {
+            return error("homeserver.url", what);
         }
-        if self.fhir.poll_interval_seconds == 0 {
-            return error("fhir.poll_interval_seconds", "must be at least 1");
+        if let Some((key, what)) = self.mistake_in_servers() {
+            return error(&key, &what);
         }
         let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         if self.prefix.is_empty() || !self.prefix.bytes().all(lower) {
@@ -158,35 +134,26 @@ impl Config {
         }
         Ok(())
     }
+}
 
-    /// How often the FHIR server is asked for changes.
-    #[must_use]
-    pub fn poll_interval(&self) -> Duration {
-        Duration::from_secs(self.fhir.poll_interval_seconds)
+/// What is wrong with the URL of a server, if anything is.
+fn mistake_in_url(url: &Url) -> Option<&'static str> {
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Some("must be a URL that starts with http:// or https://");
     }
-
-    /// The bearer token for the FHIR server, read from its file.
-    ///
-    /// # Errors
-    ///
-    /// When the file can't be read.
-    pub fn fhir_token(&self) -> Result<Option<SecretString>, ConfigError> {
-        let Some(file) = &self.fhir.token_file else {
-            return Ok(None);
-        };
-        let token = std::fs::read_to_string(file)
-            .map_err(|error| ConfigError::Unreadable(file.clone(), error))?;
-        Ok(Some(token.trim().to_owned().into()))
+    if !url.username().is_empty() || url.password().is_some() {
+        return Some("must not hold a user name or password: URLs get into logs");
     }
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const GOOD: &str = include_str!("../../../bridge.yaml");
+    pub(super) const GOOD: &str = include_str!("../../../bridge.yaml");
 
-    fn load(text: &str) -> Result<Config, ConfigError> {
+    pub(super) fn load(text: &str) -> Result<Config, ConfigError> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("bridge.yaml");
         std::fs::write(&file, text).unwrap();
@@ -198,7 +165,9 @@ mod tests {
         let config = load(GOOD).unwrap();
         assert_eq!(config.listen, "127.0.0.1:1234");
         assert_eq!(config.prefix, "_fhir_bridge_");
-        assert_eq!(config.poll_interval(), Duration::from_secs(10));
+        assert_eq!(config.servers().count(), 1);
+        let fhir = config.servers().next().unwrap();
+        assert_eq!(fhir.poll_interval().as_secs(), 10);
         assert!(
             config
                 .registration

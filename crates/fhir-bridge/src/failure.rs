@@ -14,9 +14,12 @@ pub(crate) fn fhir(error: fhir::Error) -> HandlerError {
     let retry = match (error.retry(), &error) {
         (fhir::Retry::Later(Some(pause)), _) => Retry::After(pause),
         // Nothing is wrong with the entry: the server is away, or does not let us in for now.
-        (_, fhir::Error::Unavailable { .. } | fhir::Error::Unauthorized { .. }) => {
-            Retry::WhenAvailable
-        }
+        (
+            _,
+            fhir::Error::Unavailable { .. }
+            | fhir::Error::Unauthorized { .. }
+            | fhir::Error::Credentials { .. },
+        ) => Retry::WhenAvailable,
         (fhir::Retry::Later(None), _) => Retry::Backoff,
         (fhir::Retry::Never, _) => Retry::Never,
     };

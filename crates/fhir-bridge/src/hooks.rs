@@ -1,53 +1,74 @@
 //! The FHIR server's notifications: `POST /fhir/hooks/{token}`, one secret path and one bearer token for
 //! each type that is followed.
 //!
-//! A notification says that there is something to read, and nothing else: what its body holds is not
-//! looked at, so a forged one can only make the bridge read once more.
+//! A notification says that there is something to read, and nothing else: what its body says of resources is not
+//! looked at, so a forged one can only make the bridge read once more. Of those to topics (R4 backport, R4B, R5) the
+//! counters are read, to notice that some were missed. However odd a body is, the answer is 200: a server that is
+//! answered with an error gives the subscription up.
 //!
-//! [Specification](http://hl7.org/fhir/R4/subscription.html)
+//! [Specification](http://hl7.org/fhir/R4/subscription.html),
+//! [backport](https://hl7.org/fhir/uv/subscriptions-backport/notifications.html)
 
-use std::{sync::Arc, time::Duration};
+mod keep;
+mod watch;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Path, State},
+    body::Body,
+    extract::{Path, State},
     http::{HeaderMap, StatusCode, header::AUTHORIZATION},
-    routing::{post, put},
+    routing::post,
 };
-use fhir::{ResourceType, RestHook, SubscriptionStatus};
+use fhir::{Notification, ResourceType, RestHook};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use tokio_util::sync::CancellationToken;
-use url::Url;
+use tokio::sync::Notify;
+
+pub(crate) use keep::keep_subscribed;
+use watch::Watch;
 
 use crate::{
-    bridge::Bridge,
+    bridge::lock,
+    config::{self, SubscriptionKind},
     links::Links,
     puller::{Pullers, TYPES},
     startup::random_hex,
 };
 
-/// How often the bridge looks whether its subscriptions still work.
-const WATCH: Duration = Duration::from_mins(1);
-/// … and how soon while one doesn't.
-const WATCH_SOON: Duration = Duration::from_secs(5);
+/// What is read of a notification; a longer one counts as one that says nothing.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// The secrets by which the FHIR server's notifications are known; kept over restarts.
+/// Refused notifications are told in the log once in this time, with their number.
+const REFUSALS_TOLD_EVERY: Duration = Duration::from_mins(1);
+
+/// The secrets by which the FHIR server's notifications are known, kept over restarts, and what is known of each
+/// subscription.
 #[derive(Clone)]
 pub(crate) struct Hooks {
     hooks: Arc<[Hook]>,
-    notify_url: Option<Url>,
+    settings: Arc<config::Fhir>,
+    /// Notified when a notification says that its subscription is broken.
+    broken: Arc<Notify>,
 }
 
 struct Hook {
     resource_type: ResourceType,
     path_token: SecretString,
     bearer: SecretString,
+    watch: Mutex<Watch>,
 }
 
 impl Hooks {
-    pub(crate) async fn load(links: &Links, notify_url: Option<&Url>) -> anyhow::Result<Self> {
+    pub(crate) async fn load(links: &Links, settings: &config::Fhir) -> anyhow::Result<Self> {
         let mut hooks = Vec::new();
         for resource_type in TYPES {
             let secret = async |kind: &str| -> anyhow::Result<SecretString> {
@@ -57,53 +78,87 @@ impl Hooks {
             hooks.push(Hook {
                 path_token: secret("path").await?,
                 bearer: secret("bearer").await?,
+                watch: Mutex::new(Watch::new(Instant::now())),
                 resource_type,
             });
         }
         Ok(Self {
             hooks: hooks.into(),
-            notify_url: notify_url.cloned(),
+            settings: settings.clone().into(),
+            broken: Arc::default(),
         })
     }
 
-    /// The routes that the FHIR server calls. Servers that send the resource do so by `PUT` below the
-    /// endpoint; it is not read.
-    pub(crate) fn router(&self, pullers: Pullers) -> Router {
-        Router::new()
-            .route("/fhir/hooks/{token}", post(notified))
-            .route("/fhir/hooks/{token}/{resource_type}/{id}", put(notified))
-            .layer(DefaultBodyLimit::max(1024 * 1024))
-            .with_state((self.clone(), pullers))
+    /// Whether there shall be any subscription.
+    pub(crate) fn are_wanted(&self) -> bool {
+        self.hooks.iter().any(|hook| self.wanted(hook).is_some())
     }
 
+    /// The subscription for a type; `None` when there shall be none.
     fn wanted(&self, hook: &Hook) -> Option<RestHook> {
-        let base = self.notify_url.as_ref()?.as_str().trim_end_matches('/');
+        let base = self.settings.notify_url.as_ref()?;
+        let base = base.as_str().trim_end_matches('/');
+        let subscription = &self.settings.subscription;
+        let resource_type = hook.resource_type.as_str();
+        let topic = match subscription.kind {
+            SubscriptionKind::RestHook => None,
+            SubscriptionKind::Topic => Some(subscription.topic(resource_type)?),
+            SubscriptionKind::None => return None,
+        };
         Some(RestHook {
-            criteria: format!("{}?", hook.resource_type),
+            criteria: subscription.criteria(resource_type),
             endpoint: format!("{base}/fhir/hooks/{}", hook.path_token.expose_secret()).into(),
             bearer: hook.bearer.clone(),
+            topic,
+            lifetime: subscription.lifetime(),
         })
     }
 }
 
+/// What the routes share.
+#[derive(Clone)]
+struct Shared {
+    all: Arc<[(Hooks, Pullers)]>,
+    refusals: Arc<Refusals>,
+}
+
+/// The routes that the FHIR servers call. Servers that send the resource do so by `PUT` below the
+/// endpoint; it is not read.
+pub(crate) fn router(all: Vec<(Hooks, Pullers)>) -> Router {
+    let shared = Shared {
+        all: all.into(),
+        refusals: Arc::default(),
+    };
+    let any = || post(notified).put(notified).delete(notified);
+    Router::new()
+        .route("/fhir/hooks/{token}", any())
+        .route("/fhir/hooks/{token}/{resource_type}/{id}", any())
+        .with_state(shared)
+}
+
 async fn notified(
-    State((hooks, pullers)): State<(Hooks, Pullers)>,
+    State(Shared { all, refusals }): State<Shared>,
     Path(path): Path<Vec<(String, String)>>,
     headers: HeaderMap,
+    body: Body,
 ) -> StatusCode {
     let token = path
         .first()
         .map(|(_, token)| token.as_str())
         .unwrap_or_default();
     // All are compared, so that the time taken tells nothing.
-    let hook = hooks.hooks.iter().fold(None, |found, hook| {
+    let every = all
+        .iter()
+        .flat_map(|(hooks, pullers)| hooks.hooks.iter().map(move |hook| (hooks, hook, pullers)));
+    let found = every.fold(None, |found, (hooks, hook, pullers)| {
         if same(&hook.path_token, token) {
-            Some(hook)
+            Some((hooks, hook, pullers))
         } else {
             found
         }
     });
-    let Some(hook) = hook else {
+    let Some((hooks, hook, pullers)) = found else {
+        refusals.tell(None);
         return StatusCode::NOT_FOUND;
     };
     let bearer = headers
@@ -112,10 +167,21 @@ async fn notified(
         .and_then(|value| value.strip_prefix("Bearer "))
         .unwrap_or_default();
     if !same(&hook.bearer, bearer) {
-        tracing::warn!(resource_type = %hook.resource_type, "a notification without the right token was refused");
+        refusals.tell(Some(&hook.resource_type));
         return StatusCode::UNAUTHORIZED;
     }
-    pullers.wake(&hook.resource_type);
+    let body = axum::body::to_bytes(body, MAX_BODY_BYTES).await;
+    let notification = body.ok().and_then(|body| Notification::parse(&body));
+    let heard = lock(&hook.watch).heard(notification.as_ref(), Instant::now());
+    if heard.missed > 0 {
+        tracing::info!(resource_type = %hook.resource_type, missed = heard.missed, "notifications were missed; what they were about is read now");
+    }
+    if heard.broken {
+        hooks.broken.notify_one();
+    }
+    if heard.read {
+        pullers.wake(&hook.resource_type);
+    }
     StatusCode::OK
 }
 
@@ -124,142 +190,33 @@ fn same(secret: &SecretString, candidate: &str) -> bool {
     ours.ct_eq(&Sha256::digest(candidate.as_bytes())).into()
 }
 
-/// Subscribes to each type, and looks from time to time whether the subscriptions still work. After a
-/// gap in one, its type is read.
-pub(crate) async fn keep_subscribed(
-    bridge: Arc<Bridge>,
-    hooks: Hooks,
-    pullers: Pullers,
-    stop: CancellationToken,
-) {
-    let keeping = async {
-        let mut told = false;
-        loop {
-            let mut all_work = true;
-            for hook in hooks.hooks.iter() {
-                let Some(wanted) = hooks.wanted(hook) else {
-                    return;
-                };
-                match bridge.fhir.ensure_subscription(&wanted).await {
-                    Ok(state) if state.status == SubscriptionStatus::Active => {}
-                    Ok(_) => all_work = false,
-                    Err(error) => {
-                        all_work = false;
-                        if !told {
-                            tracing::warn!(resource_type = %hook.resource_type, %error, "no subscription; changes are read on the timer instead");
-                        }
-                    }
-                }
-                if !all_work {
-                    // Something may have been missed while nobody told.
-                    pullers.wake(&hook.resource_type);
-                }
-            }
-            if all_work && !told {
-                tracing::info!("the FHIR server notifies the bridge of changes");
-            }
-            told = all_work || told;
-            tokio::time::sleep(if all_work { WATCH } else { WATCH_SOON }).await;
+/// Who calls without the secrets can't fill the log.
+#[derive(Default)]
+struct Refusals {
+    untold: AtomicU64,
+    told: Mutex<Option<Instant>>,
+}
+
+impl Refusals {
+    fn tell(&self, resource_type: Option<&ResourceType>) {
+        let untold = self.untold.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut told = lock(&self.told);
+        if told.is_some_and(|told| told.elapsed() < REFUSALS_TOLD_EVERY) {
+            return;
         }
-    };
-    stop.run_until_cancelled(keeping).await;
+        *told = Some(Instant::now());
+        self.untold.store(0, Ordering::Relaxed);
+        match resource_type {
+            Some(resource_type) => {
+                tracing::warn!(%resource_type, count = untold, "notifications without the right token were refused");
+            }
+            None => tracing::warn!(
+                count = untold,
+                "notifications to an unknown address were refused"
+            ),
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::{body::Body, http::Request};
-    use tower::ServiceExt;
-
-    use super::*;
-
-    async fn hooks() -> (tempfile::TempDir, Links, Hooks) {
-        let folder = tempfile::tempdir().unwrap();
-        let links = Links::open(&folder.path().join("links.db")).await.unwrap();
-        let notify_url = Url::parse("http://127.0.0.1:1234").unwrap();
-        let hooks = Hooks::load(&links, Some(&notify_url)).await.unwrap();
-        (folder, links, hooks)
-    }
-
-    async fn notify(
-        hooks: &Hooks,
-        pullers: &Pullers,
-        method: &str,
-        path: &str,
-        bearer: Option<&str>,
-    ) -> u16 {
-        let mut request = Request::builder().method(method).uri(path);
-        if let Some(bearer) = bearer {
-            request = request.header(AUTHORIZATION, format!("Bearer {bearer}"));
-        }
-        let request = request.body(Body::empty()).unwrap();
-        let response = hooks
-            .router(pullers.clone())
-            .oneshot(request)
-            .await
-            .unwrap();
-        response.status().as_u16()
-    }
-
-    #[tokio::test]
-    async fn only_who_knows_both_secrets_wakes_the_reader_of_a_type() {
-        let (_folder, _links, hooks) = hooks().await;
-        let pullers = Pullers::new();
-        let [team, thread, message, ..] = &*hooks.hooks else {
-            panic!("a hook for each type")
-        };
-        let path = format!("/fhir/hooks/{}", message.path_token.expose_secret());
-        let bearer = message.bearer.expose_secret();
-        let other = thread.bearer.expose_secret();
-
-        for (path, bearer, status) in [
-            ("/fhir/hooks/unknown", Some(bearer), 404),
-            (path.as_str(), None, 401),
-            (path.as_str(), Some("wrong"), 401),
-            (path.as_str(), Some(other), 401),
-        ] {
-            assert_eq!(notify(&hooks, &pullers, "POST", path, bearer).await, status);
-        }
-        assert!(
-            !pullers.was_woken(&message.resource_type),
-            "nobody who may has called"
-        );
-
-        assert_eq!(
-            notify(&hooks, &pullers, "POST", &path, Some(bearer)).await,
-            200
-        );
-        assert!(pullers.was_woken(&message.resource_type));
-        assert!(
-            !pullers.was_woken(&team.resource_type),
-            "the others sleep on"
-        );
-
-        // Servers that send the resource PUT it below the endpoint.
-        let path = format!("{path}/Communication/7");
-        assert_eq!(
-            notify(&hooks, &pullers, "PUT", &path, Some(bearer)).await,
-            200
-        );
-        assert!(pullers.was_woken(&message.resource_type));
-    }
-
-    #[tokio::test]
-    async fn the_secrets_are_the_same_after_a_restart_and_differ_from_each_other() {
-        let (_folder, links, before) = hooks().await;
-        let after = Hooks::load(&links, None).await.unwrap();
-        let mut all = Vec::new();
-        for (before, after) in before.hooks.iter().zip(after.hooks.iter()) {
-            for (before, after) in [
-                (&before.path_token, &after.path_token),
-                (&before.bearer, &after.bearer),
-            ] {
-                assert_eq!(before.expose_secret(), after.expose_secret());
-                all.push(before.expose_secret().to_owned());
-            }
-        }
-        all.sort();
-        all.dedup();
-        assert_eq!(all.len(), 2 * TYPES.len());
-        assert!(all.iter().all(|secret| secret.len() == 64));
-    }
-}
+mod tests;

@@ -52,6 +52,22 @@ impl Links {
         Ok(Self { pool })
     }
 
+    /// Opens the tables to look into them and change nothing; `None` when there are none yet.
+    pub(crate) async fn look(path: &Path) -> Result<Option<Self>, LinksError> {
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let options = SqliteConnectOptions::from_str("sqlite://")?
+            .filename(path)
+            .read_only(true)
+            .busy_timeout(Duration::from_secs(10));
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options)
+            .await?;
+        Ok(Some(Self { pool }))
+    }
+
     /// The room of a resource.
     pub(crate) async fn room(
         &self,

@@ -3,20 +3,20 @@
 //! It reads at the start, when a notification came, and on a timer: a notification only makes it
 //! sooner, so one that is lost loses nothing.
 
+mod cursor;
+
 use std::{sync::Arc, time::Duration};
 
-use fhir::{Change, ChangeKind, HistoryQuery, Instant, ResourceRef, ResourceType};
+use fhir::{Change, ChangeKind, Changes, HistoryQuery, Instant, ResourceRef, ResourceType, Retry};
 use matrix_appservice::{Journal, NewEntry};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument;
 
-use crate::{
-    bridge::{Bridge, FHIR},
-    config::Config,
-    mapping::lane,
-};
+use self::cursor::{Cursor, Import};
+use crate::{bridge::Bridge, mapping::lane};
 
 /// The types that are read, in the order in which a first start needs them.
 pub(crate) const TYPES: [ResourceType; 4] = [
@@ -25,6 +25,10 @@ pub(crate) const TYPES: [ResourceType; 4] = [
     ResourceType::Communication,
     ResourceType::Task,
 ];
+
+/// How far apart the clocks of a server's machines may be. A cursor that is further ahead than this was made by a clock
+/// that was set back since.
+const CLOCKS: Duration = Duration::from_mins(1);
 
 /// The longest pause after failures.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -59,14 +63,14 @@ impl Pullers {
 pub(crate) fn start(
     bridge: &Arc<Bridge>,
     journal: &Journal,
-    config: &Config,
     stop: &CancellationToken,
     tasks: &TaskTracker,
 ) -> Pullers {
     let pullers = Pullers::new();
     for (index, resource_type) in TYPES.into_iter().enumerate() {
         let (bridge, journal, pullers) = (bridge.clone(), journal.clone(), pullers.clone());
-        let (stop, interval) = (stop.clone(), config.poll_interval());
+        let span = bridge.span();
+        let (stop, interval) = (stop.clone(), bridge.server.poll_interval());
         tasks.spawn(async move {
             let reading = async {
                 let mut failures = 0_u32;
@@ -80,6 +84,7 @@ pub(crate) fn start(
                         Err(error) => {
                             failures += 1;
                             let pause = Duration::from_secs(1 << failures.min(5)).min(LONGEST_PAUSE);
+                            let pause = pause.max(error.asked_for());
                             tracing::warn!(%resource_type, failures, pause_s = pause.as_secs(), %error, "changes can't be read, trying again");
                             pause
                         }
@@ -92,7 +97,7 @@ pub(crate) fn start(
                 }
             };
             stop.run_until_cancelled(reading).await;
-        });
+        }.instrument(span));
     }
     pullers
 }
@@ -106,51 +111,102 @@ enum PullError {
     Journal(#[from] matrix_appservice::JournalError),
 }
 
+impl PullError {
+    /// How long the server asks us to wait.
+    fn asked_for(&self) -> Duration {
+        match self {
+            Self::Fhir(error) => match error.retry() {
+                Retry::Later(Some(pause)) => pause,
+                _ => Duration::ZERO,
+            },
+            Self::Journal(_) => Duration::ZERO,
+        }
+    }
+}
+
 /// Reads once. Returns whether there is more to be read at once.
 async fn pull(
     bridge: &Bridge,
     journal: &Journal,
     resource_type: &ResourceType,
 ) -> Result<bool, PullError> {
-    let name = format!("{FHIR}/{resource_type}");
-    let since = journal
-        .cursor(&name)
-        .await?
-        .as_deref()
-        .and_then(Instant::parse);
-    let query = HistoryQuery::since(since.clone());
-    let read = match since {
-        Some(_) => bridge.fhir.history_since(resource_type, &query).await?,
-        // The first time, what there is now is enough, and can be read oldest first.
-        None => bridge.fhir.current_since(resource_type, &query).await?,
+    let name = format!("{}/{resource_type}", bridge.source);
+    let cursor = journal.cursor(&name).await?;
+    let query = |since| HistoryQuery {
+        overlap: bridge.server.overlap(),
+        ..HistoryQuery::since(since)
     };
-    let changes = read.changes.iter().map(|change| entry(change, bridge));
+    let (read, next) = match Cursor::parse(cursor.as_deref()) {
+        Cursor::Since(since) => {
+            let query = query(Some(since.clone()));
+            let read = bridge.fhir.history_since(resource_type, &query).await?;
+            let now = read.server_time.clone();
+            if now.is_some_and(|now| now < since.earlier_by(CLOCKS)) {
+                tracing::warn!(
+                    %resource_type,
+                    "the FHIR server's clock was set back, or it was restored from a backup: everything is read once more"
+                );
+                journal.append(&[], Some((&name, Cursor::RESTART))).await?;
+                return Ok(true);
+            }
+            let next = read.cursor.clone().map(Cursor::Since);
+            (read, next)
+        }
+        // What there is now is enough, and can be read oldest first. Until all of it is read, that goes on, however
+        // often the bridge is restarted; then the history follows from when it began, which has the deletions.
+        Cursor::Import(import) => {
+            let query = query(import.position.clone());
+            let read = bridge.fhir.current_since(resource_type, &query).await?;
+            let next = import.after(&read);
+            tell_progress(bridge, resource_type, &import, &read).await;
+            (read, next)
+        }
+    };
     let odd = read.odd.iter().map(|odd| NewEntry {
         dead: Some(odd.what),
         ..NewEntry::new(
-            FHIR,
+            bridge.source,
             format!(
                 "odd/{resource_type}/{}/{}",
                 odd.id.as_deref().unwrap_or("?"),
                 odd.what
             ),
-            resource_type.to_string(),
+            bridge.lane(resource_type.as_str()),
             Vec::new(),
         )
     });
+    let changes = read.changes.iter().map(|change| entry(change, bridge));
     let entries: Vec<NewEntry> = changes.chain(odd).collect();
-    let cursor = read
-        .cursor
-        .as_ref()
-        .map(|cursor| (name.as_str(), cursor.as_str()));
-    if entries.is_empty() && read.cursor == query.since {
+    let next = next.map(|next| next.to_string());
+    if entries.is_empty() && next == cursor {
         return Ok(read.more);
     }
-    let new = journal.append(&entries, cursor).await?;
+    let next = next.as_deref().map(|next| (name.as_str(), next));
+    let new = journal.append(&entries, next).await?;
     if new > 0 {
         tracing::info!(%resource_type, changes = new, "changes are in the journal");
     }
     Ok(read.more)
+}
+
+/// How far an import is. The number on the server is only asked for when there is more than one part.
+async fn tell_progress(
+    bridge: &Bridge,
+    resource_type: &ResourceType,
+    import: &Import,
+    read: &Changes,
+) {
+    if !read.more && import.position.is_none() {
+        return;
+    }
+    let done = import.done + read.changes.len() as u64;
+    match bridge.fhir.count(resource_type).await.ok().flatten() {
+        Some(total) => {
+            let percent = (done * 100).checked_div(total).unwrap_or(100).min(100);
+            tracing::info!(%resource_type, read = done, total, percent, "import");
+        }
+        None => tracing::info!(%resource_type, read = done, "import"),
+    }
 }
 
 fn entry(change: &Change, bridge: &Bridge) -> NewEntry {
@@ -164,12 +220,26 @@ fn entry(change: &Change, bridge: &Bridge) -> NewEntry {
         resource,
     };
     NewEntry::new(
-        FHIR,
-        format!("{}/{}", change.reference, change.version_id),
-        lane,
+        bridge.source,
+        key(change),
+        bridge.lane(&lane),
         // A JSON value is always JSON.
         serde_json::to_vec(&payload).unwrap_or_default(),
     )
+}
+
+/// By what a change is known to be in the journal already: its version, and the time that the version itself bears,
+/// since a server that was restored from a backup gives the number of a version away a second time.
+fn key(change: &Change) -> String {
+    let (reference, version) = (&change.reference, &change.version_id);
+    let time = match &change.kind {
+        ChangeKind::Put(json) => json["meta"]["lastUpdated"].as_str(),
+        ChangeKind::Deleted => None,
+    };
+    match time.and_then(Instant::parse) {
+        Some(time) => format!("{reference}/{version}@{}", time.unix_millis()),
+        None => format!("{reference}/{version}"),
+    }
 }
 
 #[derive(Serialize)]

@@ -10,31 +10,35 @@ use std::{
 use anyhow::{Context, bail};
 use matrix_appservice::{AppService, Registration, ruma::api::client::account::whoami};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument;
 
 use crate::{
     bridge::{Bridge, lock},
     config::Config,
+    servers::Servers,
 };
 
 /// How often a peer that gives no answer is asked again.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// The prefix has to lie in the registration's namespaces, or the homeserver refuses ghosts and aliases.
-pub(crate) fn check_namespaces(config: &Config, registration: &Registration) -> anyhow::Result<()> {
+pub(crate) fn check_namespaces(
+    prefix: &str,
+    config: &Config,
+    registration: &Registration,
+) -> anyhow::Result<()> {
     let file = config.registration.display();
     let server = &config.homeserver.name;
-    let ghost = format!("@{}practitioner_1:{server}", config.prefix);
+    let ghost = format!("@{prefix}practitioner_1:{server}");
     if !registration.namespaces.users.matches_exclusively(&ghost) {
         bail!(
-            "{file}: no exclusive namespace of users matches ghosts such as {ghost}: add `@{}.*` or change `prefix`",
-            config.prefix
+            "{file}: no exclusive namespace of users matches ghosts such as {ghost}: add `@{prefix}.*` or change `prefix`",
         );
     }
-    let alias = format!("#{}careteam_1:{server}", config.prefix);
+    let alias = format!("#{prefix}careteam_1:{server}");
     if !registration.namespaces.aliases.matches(&alias) {
         bail!(
-            "{file}: no namespace of aliases matches {alias}: add `#{}.*` or change `prefix`",
-            config.prefix
+            "{file}: no namespace of aliases matches {alias}: add `#{prefix}.*` or change `prefix`",
         );
     }
     Ok(())
@@ -86,7 +90,7 @@ impl Fatal {
 /// they may be started after it. A peer that answers, but wrongly, is a mistake in the configuration
 /// and ends the bridge.
 pub(crate) fn watch_peers(
-    bridge: &Arc<Bridge>,
+    servers: &Servers,
     app: &AppService,
     config: &Config,
     stop: &CancellationToken,
@@ -94,15 +98,16 @@ pub(crate) fn watch_peers(
 ) -> Fatal {
     let fatal = Fatal::default();
     let (found, ending) = (fatal.clone(), stop.clone());
-    let (bridge_, client) = (bridge.clone(), app.client().clone());
-    let bot = app.intent(client.sender(), "startup");
+    let client = app.client().clone();
+    let sender = client.sender().to_owned();
+    let bot = app.intent(&sender, "startup");
     let homeserver = config.homeserver.clone();
     let registration = config.registration.display().to_string();
     tasks.spawn(async move {
         let asking = async {
             loop {
-                match client.send(&bridge_.sender, whoami::v3::Request::new()).await {
-                    Ok(answer) if answer.user_id == bridge_.sender => {
+                match client.send(&sender, whoami::v3::Request::new()).await {
+                    Ok(answer) if answer.user_id == sender => {
                         if let Err(error) = bot.ensure_registered().await {
                             tracing::warn!(%error, "the bridge's own user can't be registered, trying again");
                             tokio::time::sleep(AGAIN).await;
@@ -114,7 +119,7 @@ pub(crate) fn watch_peers(
                     Ok(answer) => {
                         return Some(format!(
                             "the homeserver at {} says that the bridge is {}, not {}: set `homeserver.name` to its server_name",
-                            homeserver.url, answer.user_id, bridge_.sender
+                            homeserver.url, answer.user_id, sender
                         ));
                     }
                     Err(error) if error.is("M_UNKNOWN_TOKEN") || error.is("M_MISSING_TOKEN") => {
@@ -138,27 +143,31 @@ pub(crate) fn watch_peers(
             ending.cancel();
         }
     });
-    let (bridge, ending) = (bridge.clone(), stop.clone());
-    let url = config.fhir.url.clone();
-    tasks.spawn(async move {
-        let asking = async {
-            loop {
-                match bridge.fhir.capability().await {
-                    Ok(server) => {
-                        tracing::info!(fhir = %url, version = server.fhir_version, software = server.software, "the FHIR server answers");
-                        return;
-                    }
-                    Err(error) => {
-                        tracing::warn!(
-                            fhir = %url, %error,
-                            "no FHIR server there: is it running, and is `fhir.url` right? Trying again every {} s; nothing is lost meanwhile", AGAIN.as_secs()
-                        );
-                        tokio::time::sleep(AGAIN).await;
-                    }
+    for bridge in servers.iter() {
+        tasks.spawn(greet(bridge.clone(), stop.clone()).instrument(bridge.span()));
+    }
+    fatal
+}
+
+/// Asks a FHIR server what it is until it says so.
+async fn greet(bridge: Arc<Bridge>, stop: CancellationToken) {
+    let url = &bridge.server.url;
+    let asking = async {
+        loop {
+            match bridge.fhir.capability().await {
+                Ok(server) => {
+                    tracing::info!(fhir = %url, version = server.fhir_version, software = server.software, "the FHIR server answers");
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        fhir = %url, %error,
+                        "no FHIR server there: is it running, and is `fhir.url` right? Trying again every {} s; nothing is lost meanwhile", AGAIN.as_secs()
+                    );
+                    tokio::time::sleep(AGAIN).await;
                 }
             }
-        };
-        ending.run_until_cancelled(asking).await;
-    });
-    fatal
+        }
+    };
+    stop.run_until_cancelled(asking).await;
 }

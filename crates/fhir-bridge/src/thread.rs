@@ -15,11 +15,7 @@ use crate::{
     directory::roster::Roster,
     failure,
     mapping::{levels::Kind, names, phase::Phase},
-    network::{
-        TeamNow,
-        refresh::{self, Because},
-        room::Wish,
-    },
+    network::{TeamNow, refresh::Because, room::Wish},
 };
 
 /// How many messages are looked through for those that were written while a conversation was on hold.
@@ -232,7 +228,7 @@ impl Bridge {
         for raw in found.resources {
             let known = self.links.message(&raw.reference).await;
             if known.map_err(failure::links)?.is_none() {
-                entries.push(refresh::entry_in(&name, &raw.reference, &because));
+                entries.push(self.look_in(&name, &raw.reference, &because));
             }
         }
         if !entries.is_empty() {

@@ -27,6 +27,15 @@ pub enum Error {
         /// 401 or 403.
         status: u16,
     },
+    /// What we show who we are with can't be read: a file or a variable is not what it should be. Mend it; nothing was
+    /// sent.
+    #[error("{call}: nothing was sent, because {what}")]
+    Credentials {
+        /// The request that was not made.
+        call: Call,
+        /// What is wrong, with the place and without what is there.
+        what: String,
+    },
     /// There is nothing there (404 or 410). When every request says so, the base URL is wrong.
     #[error("{call}: the FHIR server has nothing there (status {status})")]
     NotFound {
@@ -107,9 +116,10 @@ impl Error {
             Self::Unavailable { retry_after, .. } => Retry::Later(*retry_after),
             // A conflict passes. So do a token that is being rotated and a server that starts
             // behind its proxy, and no message must be given up for them.
-            Self::VersionConflict { .. } | Self::Unauthorized { .. } | Self::BadAnswer { .. } => {
-                Retry::Later(None)
-            }
+            Self::VersionConflict { .. }
+            | Self::Unauthorized { .. }
+            | Self::Credentials { .. }
+            | Self::BadAnswer { .. } => Retry::Later(None),
             Self::NotFound { .. }
             | Self::SeveralMatch { .. }
             | Self::Rejected { .. }
@@ -124,6 +134,7 @@ impl Error {
         match self {
             Self::Unavailable { call, .. }
             | Self::Unauthorized { call, .. }
+            | Self::Credentials { call, .. }
             | Self::NotFound { call, .. }
             | Self::VersionConflict { call, .. }
             | Self::SeveralMatch { call }

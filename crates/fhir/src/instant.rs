@@ -116,6 +116,16 @@ impl Instant {
             .unwrap_or_else(|| self.clone())
     }
 
+    /// The same point in time, this much later, in UTC. It stops at the year 9999.
+    #[must_use]
+    pub fn later_by(&self, duration: Duration) -> Self {
+        fhir_sdk::time::Duration::try_from(duration)
+            .ok()
+            .and_then(|duration| self.at.checked_add(duration))
+            .and_then(Self::from_time)
+            .unwrap_or_else(|| self.clone())
+    }
+
     /// As it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {

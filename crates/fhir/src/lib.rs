@@ -42,13 +42,18 @@ mod client;
 mod error;
 mod instant;
 mod model;
+mod notification;
 mod raw;
 mod reference;
 
 pub use client::{
+    Auth, ClientCredentials, Identity, KeyError, Proof, Secret, SecretError, Tls, TlsError,
+};
+pub use client::{
     BinaryBody, BinaryContent, BinaryForm, BinarySender, Change, ChangeKind, Changes, Condition,
     Created, Edit, FhirClient, FhirClientBuilder, HistoryQuery, Modified, OddEntry, RestHook,
-    SearchResult, ServerInfo, SetupError, SubscriptionState, SubscriptionStatus, search_token,
+    SearchResult, ServerInfo, SetupError, SubscriptionState, SubscriptionStatus, Topic,
+    search_token,
 };
 pub use error::{Call, Error, Issue, Issues, Odd, Retry, Unavailable};
 pub use instant::Instant;
@@ -61,6 +66,7 @@ pub use model::{
     add_participant, add_recipient, end_participation, event_identifiers, matrix_user_id,
     payload_json, remove_recipient, with_event_identifier,
 };
+pub use notification::{Notification, NotificationKind};
 pub use raw::RawResource;
 pub use reference::{
     BaseUrl, BaseUrlError, Identifier, OtherRef, OtherType, Ref, ResourceRef, ResourceType,

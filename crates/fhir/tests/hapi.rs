@@ -309,6 +309,8 @@ async fn a_subscription_begins_and_begins_again(client: &FhirClient) -> anyhow::
         criteria: "Communication?".into(),
         endpoint: "http://127.0.0.1:9/hooks/a-secret".to_owned().into(),
         bearer: "a-token".to_owned().into(),
+        topic: None,
+        lifetime: None,
     };
     let first = client.ensure_subscription(&hook).await?;
     let becomes_active = async || {

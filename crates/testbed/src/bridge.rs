@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use url::Url;
 
@@ -36,6 +36,8 @@ pub struct BridgeSetup {
     pub homeserver: Url,
     /// The FHIR server.
     pub fhir: Url,
+    /// Further keys of the configuration, which stand in place of ours; `null` takes one away.
+    pub config: Option<Value>,
 }
 
 impl BridgeSetup {
@@ -50,7 +52,15 @@ impl BridgeSetup {
             prefix: appservice.user_prefix.clone(),
             homeserver: appservice.homeserver_url.clone(),
             fhir,
+            config: None,
         }
+    }
+
+    /// The same, with these keys in its configuration.
+    #[must_use]
+    pub fn with(mut self, config: Value) -> Self {
+        self.config = Some(config);
+        self
     }
 }
 
@@ -71,7 +81,7 @@ impl Bridge {
     pub async fn start(testbed: &Testbed, setup: BridgeSetup) -> Result<Self> {
         fs::create_dir_all(&setup.folder)
             .with_context(|| format!("cannot make {}", setup.folder.display()))?;
-        let config = json!({
+        let mut config = json!({
             "registration": std::path::absolute(&setup.registration)?,
             "listen": setup.listen.to_string(),
             "data": "data",
@@ -83,6 +93,13 @@ impl Bridge {
                 "poll_interval_seconds": 5,
             },
         });
+        let further = setup.config.as_ref().and_then(Value::as_object);
+        for (key, value) in further.into_iter().flatten() {
+            config[key] = value.clone();
+        }
+        if let Some(config) = config.as_object_mut() {
+            config.retain(|_, value| !value.is_null());
+        }
         // JSON is YAML.
         fs::write(setup.folder.join("bridge.yaml"), format!("{config:#}\n"))?;
         let bridge = Self {

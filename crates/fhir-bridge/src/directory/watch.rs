@@ -6,18 +6,14 @@
 use std::{sync::Arc, time::Duration};
 
 use fhir::{HistoryQuery, Instant, ResourceType};
-use matrix_appservice::Journal;
 
-use crate::{
-    bridge::Bridge,
-    network::refresh::{self, Because},
-};
+use crate::{bridge::Bridge, network::refresh::Because};
 
 /// How far back it looks the first time, because clocks differ.
 const FIRST_LOOK: Duration = Duration::from_mins(10);
 
 /// Looks for changes until it is stopped from outside.
-pub(crate) async fn run(bridge: Arc<Bridge>, journal: Journal, interval: Duration) {
+pub(crate) async fn run(bridge: Arc<Bridge>) {
     loop {
         match bridge.links.watched_types().await {
             Ok(types) => {
@@ -32,14 +28,14 @@ pub(crate) async fn run(bridge: Arc<Bridge>, journal: Journal, interval: Duratio
                         // They are read by their own readers.
                         continue;
                     }
-                    if let Err(error) = look(&bridge, &journal, &resource_type).await {
+                    if let Err(error) = look(&bridge, &resource_type).await {
                         tracing::warn!(%resource_type, %error, "changes of people can't be read, trying again");
                     }
                 }
             }
             Err(error) => tracing::warn!(%error, "changes of people can't be followed"),
         }
-        tokio::time::sleep(interval).await;
+        tokio::time::sleep(bridge.server.poll_interval()).await;
     }
 }
 
@@ -54,12 +50,9 @@ enum WatchError {
     Links(#[from] crate::links::LinksError),
 }
 
-async fn look(
-    bridge: &Bridge,
-    journal: &Journal,
-    resource_type: &ResourceType,
-) -> Result<(), WatchError> {
-    let name = format!("directory/{resource_type}");
+async fn look(bridge: &Bridge, resource_type: &ResourceType) -> Result<(), WatchError> {
+    let journal = &bridge.journal;
+    let name = bridge.lane(&format!("directory/{resource_type}"));
     loop {
         let since = journal
             .cursor(&name)
@@ -74,7 +67,7 @@ async fn look(
             bridge.people.forget(&change.reference);
             let because = Because::new(format!("{}/{}", change.reference, change.version_id));
             for dependent in bridge.links.dependents(&change.reference).await? {
-                entries.push(refresh::entry(&dependent, &because));
+                entries.push(bridge.look(&dependent, &because));
             }
         }
         if !read.changes.is_empty() {

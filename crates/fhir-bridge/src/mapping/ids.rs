@@ -26,6 +26,12 @@ impl Ids {
         }
     }
 
+    /// What each localpart begins with.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// The localpart of the ghost that stands for a person.
     #[must_use]
     pub fn ghost(&self, person: &ResourceRef) -> String {

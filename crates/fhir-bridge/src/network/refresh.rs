@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use fhir::{Instant, ResourceRef};
-use matrix_appservice::{Delivery, HandlerError, HandlerResult, Journal, NewEntry};
+use matrix_appservice::{Delivery, HandlerError, HandlerResult, NewEntry};
 use serde::{Deserialize, Serialize};
 
 use crate::{bridge::Bridge, failure};
@@ -38,7 +38,7 @@ impl Because {
     pub(crate) fn of(delivery: &Delivery) -> Self {
         let entry = delivery.entry();
         let path = Stored::parse(&entry.payload)
-            .filter(|_| entry.source == REFRESH)
+            .filter(|_| entry.source.starts_with(REFRESH))
             .map(|stored| stored.path())
             .unwrap_or_default();
         let key = entry
@@ -70,18 +70,18 @@ impl Stored {
 }
 
 /// The entry that has a resource looked at again.
-pub(crate) fn entry(resource: &ResourceRef, because: &Because) -> NewEntry {
-    entry_in(&resource.to_string(), resource, because)
-}
-
-/// The same in the lane of another one.
-pub(crate) fn entry_in(lane: &str, resource: &ResourceRef, because: &Because) -> NewEntry {
+fn entry(
+    source: &'static str,
+    lane: String,
+    resource: &ResourceRef,
+    because: &Because,
+) -> NewEntry {
     let stored = Stored {
         reference: resource.to_string(),
         path: because.path.iter().map(ToString::to_string).collect(),
     };
     NewEntry::new(
-        REFRESH,
+        source,
         format!("{resource}<{}", because.key),
         lane,
         // A value of this type is always JSON.
@@ -90,6 +90,21 @@ pub(crate) fn entry_in(lane: &str, resource: &ResourceRef, because: &Because) ->
 }
 
 impl Bridge {
+    /// The entry that has a resource looked at again.
+    pub(crate) fn look(&self, resource: &ResourceRef, because: &Because) -> NewEntry {
+        self.look_in(&resource.to_string(), resource, because)
+    }
+
+    /// The same in the lane of another one.
+    pub(crate) fn look_in(
+        &self,
+        lane: &str,
+        resource: &ResourceRef,
+        because: &Because,
+    ) -> NewEntry {
+        entry(self.looks, self.lane(lane), resource, because)
+    }
+
     /// Something has to be looked at again.
     pub(crate) async fn refresh(self: Arc<Self>, delivery: Delivery) -> HandlerResult {
         let resource = Stored::parse(&delivery.entry().payload)
@@ -126,7 +141,7 @@ impl Bridge {
         let entries: Vec<NewEntry> = dependents
             .iter()
             .filter(|dependent| !because.path.contains(dependent))
-            .map(|dependent| entry(dependent, &because))
+            .map(|dependent| self.look(dependent, &because))
             .collect();
         if !entries.is_empty() {
             self.journal.append(&entries, None).await?;
@@ -140,7 +155,7 @@ impl Bridge {
         delivery: &Delivery,
         resource: &ResourceRef,
     ) -> HandlerResult {
-        let entry = entry(resource, &Because::of(delivery));
+        let entry = self.look(resource, &Because::of(delivery));
         self.journal.append(&[entry], None).await?;
         Ok(())
     }
@@ -167,9 +182,9 @@ impl Bridge {
 }
 
 /// Looks at what is due, until it is stopped from outside.
-pub(crate) async fn run(bridge: Arc<Bridge>, journal: Journal) {
+pub(crate) async fn run(bridge: Arc<Bridge>) {
     loop {
-        let pause = match take_due(&bridge, &journal).await {
+        let pause = match take_due(&bridge).await {
             Ok(pause) => pause,
             Err(class) => {
                 tracing::warn!(class, "what is due can't be looked at, trying again");
@@ -184,7 +199,7 @@ pub(crate) async fn run(bridge: Arc<Bridge>, journal: Journal) {
 }
 
 /// Puts what is due into the journal. Returns how long it is until the next.
-async fn take_due(bridge: &Bridge, journal: &Journal) -> Result<Duration, String> {
+async fn take_due(bridge: &Bridge) -> Result<Duration, String> {
     loop {
         let first = bridge
             .links
@@ -201,8 +216,9 @@ async fn take_due(bridge: &Bridge, journal: &Journal) -> Result<Duration, String
             ));
         }
         let because = Because::new(format!("due/{at_ms}"));
-        journal
-            .append(&[entry(&resource, &because)], None)
+        bridge
+            .journal
+            .append(&[bridge.look(&resource, &because)], None)
             .await
             .map_err(|error| error.to_string())?;
         bridge
@@ -222,7 +238,7 @@ mod tests {
         let team = ResourceRef::parse("CareTeam/1").unwrap();
         let mut because = Because::new("CareTeam/2/5");
         because.path.push(ResourceRef::parse("CareTeam/2").unwrap());
-        let entry = entry(&team, &because);
+        let entry = entry(REFRESH, team.to_string(), &team, &because);
         assert_eq!(entry.lane, "CareTeam/1");
         assert_eq!(entry.key.as_deref(), Some("CareTeam/1<CareTeam/2/5"));
         let stored = Stored::parse(&entry.payload).unwrap();

@@ -9,7 +9,7 @@ use std::{
 
 use http_body::{Body, Frame, SizeHint};
 use reqwest::{
-    Method, Response,
+    Method, Response, StatusCode,
     header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue},
 };
 use tokio::sync::mpsc;
@@ -168,13 +168,14 @@ impl FhirClient {
         max_bytes: u64,
     ) -> Result<Option<BinaryContent>, Error> {
         let call = self.call(&Method::GET, "Binary/[id]");
-        let request = self.bytes_request(Method::GET, reference);
+        let (request, shown) = self.bytes_request(Method::GET, reference).await?;
         let response = request
             .header(ACCEPT, ANYTHING)
             .send()
             .await
             .map_err(|error| http::transport(&call, &error))?;
         if !response.status().is_success() {
+            self.note_refusal(response.status(), shown).await;
             return match http::status_error(call, response).await {
                 Error::NotFound { .. } => Ok(None),
                 error => Err(error),
@@ -224,8 +225,8 @@ impl FhirClient {
             .ok_or_else(|| invalid("the id is not one"))?;
         let content_type = HeaderValue::try_from(content_type)
             .map_err(|_| invalid("the content type is not one"))?;
-        let mut request = self
-            .bytes_request(Method::PUT, &reference)
+        let (request, shown) = self.bytes_request(Method::PUT, &reference).await?;
+        let mut request = request
             .header(ACCEPT, FHIR_JSON)
             .header(CONTENT_TYPE, content_type)
             .header(CONTENT_LENGTH, body.left);
@@ -240,6 +241,7 @@ impl FhirClient {
         if response.status().is_success() {
             Ok(reference)
         } else {
+            self.note_refusal(response.status(), shown).await;
             Err(http::status_error(call, response).await)
         }
     }
@@ -260,12 +262,31 @@ impl FhirClient {
         }
     }
 
-    fn bytes_request(&self, method: Method, reference: &ResourceRef) -> reqwest::RequestBuilder {
-        let url = self.inner.base.join(&reference.to_string());
-        let request = self.inner.http.request(method, url);
-        match &self.inner.authorization {
-            Some(authorization) => request.header(AUTHORIZATION, authorization.clone()),
-            None => request,
+    /// The request, and the number of the token that it shows.
+    async fn bytes_request(
+        &self,
+        method: Method,
+        reference: &ResourceRef,
+    ) -> Result<(reqwest::RequestBuilder, Option<u64>), Error> {
+        let inner = &self.inner;
+        let url = inner.base.join(&reference.to_string());
+        let request = inner.http.request(method, url);
+        let shown = inner.tokens.shown(&inner.http, &inner.base, None).await?;
+        Ok(match shown {
+            Some(shown) => (
+                request.header(AUTHORIZATION, shown.header),
+                Some(shown.number),
+            ),
+            None => (request, None),
+        })
+    }
+
+    /// Bytes can't be sent a second time, so a token that was refused is replaced for the next attempt.
+    async fn note_refusal(&self, status: StatusCode, shown: Option<u64>) {
+        let inner = &self.inner;
+        if status == StatusCode::UNAUTHORIZED && shown.is_some() && inner.tokens.can_be_replaced() {
+            // Whether it could be fetched, the next attempt will tell.
+            let _ = inner.tokens.shown(&inner.http, &inner.base, shown).await;
         }
     }
 }

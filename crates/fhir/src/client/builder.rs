@@ -6,10 +6,13 @@ use std::{
 };
 
 use reqwest::{header::HeaderValue, redirect::Policy};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use url::Host;
 
-use super::{FhirClient, Inner, http::root_cause};
+use super::{
+    Auth, FhirClient, Inner, KeyError, Secret, SecretError, Tls, TlsError, auth::Tokens,
+    http::root_cause,
+};
 use crate::{BaseUrl, BaseUrlError};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,7 +34,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 #[must_use]
 pub struct FhirClientBuilder {
     base_url: String,
-    bearer: Option<SecretString>,
+    auth: Auth,
+    tls: Tls,
+    media_type: String,
     timeout: Duration,
     max_body_bytes: usize,
 }
@@ -49,6 +54,23 @@ pub enum SetupError {
         "the FHIR bearer token is empty, or holds a line break, white space or other characters that a header can't carry"
     )]
     Token,
+    /// A secret can't be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A private key can't be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The token endpoint is no URL, or secrets would travel there for everybody to read.
+    #[error(
+        "the token endpoint must be a URL that begins with https:// (http:// only on this machine)"
+    )]
+    TokenUrl,
+    /// A certificate can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The media type can't be sent.
+    #[error("the media type holds characters that a header can't carry")]
+    MediaType,
     /// The HTTP client can't be set up.
     #[error("the HTTP client can't be set up: {0}")]
     Http(String),
@@ -60,7 +82,9 @@ impl FhirClient {
     pub fn builder(base_url: &str) -> FhirClientBuilder {
         FhirClientBuilder {
             base_url: base_url.to_owned(),
-            bearer: None,
+            auth: Auth::None,
+            tls: Tls::default(),
+            media_type: "application/fhir+json".to_owned(),
             timeout: Duration::from_secs(30),
             max_body_bytes: 16 * 1024 * 1024,
         }
@@ -69,8 +93,26 @@ impl FhirClient {
 
 impl FhirClientBuilder {
     /// Sends `Authorization: Bearer …` with every request. Default: none.
-    pub fn bearer(mut self, token: SecretString) -> Self {
-        self.bearer = Some(token);
+    pub fn bearer(self, token: SecretString) -> Self {
+        self.auth(Auth::Bearer(Secret::Given(token)))
+    }
+
+    /// How to show who we are. Default: not at all.
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.auth = auth;
+        self
+    }
+
+    /// Which certificates to trust, and our own. Default: those of the operating system, and none.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// What `Accept` and `Content-Type` say, for servers that want it more exactly, such as
+    /// `application/fhir+json; fhirVersion=4.0`. Default: `application/fhir+json`.
+    pub fn media_type(mut self, media_type: &str) -> Self {
+        media_type.clone_into(&mut self.media_type);
         self
     }
 
@@ -95,7 +137,9 @@ impl FhirClientBuilder {
     /// When the base URL or the token can't be used.
     pub fn build(self) -> Result<FhirClient, SetupError> {
         let base = BaseUrl::parse(&self.base_url)?;
-        let authorization = self.bearer.as_ref().map(authorization).transpose()?;
+        let tokens = Tokens::try_new(self.auth)?;
+        let media_type =
+            HeaderValue::try_from(self.media_type).map_err(|_| SetupError::MediaType)?;
         // Fails when the program has chosen a provider already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut http = reqwest::Client::builder()
@@ -107,31 +151,19 @@ impl FhirClientBuilder {
         if is_loopback(&base) {
             http = http.no_proxy();
         }
+        http = self.tls.apply(http)?;
         let http = http.build().map_err(|e| SetupError::Http(root_cause(&e)))?;
         Ok(FhirClient {
             inner: Arc::new(Inner {
                 http,
                 base,
-                authorization,
+                tokens,
+                media_type,
                 max_body_bytes: self.max_body_bytes,
                 without_history: Mutex::new(BTreeSet::new()),
             }),
         })
     }
-}
-
-fn authorization(token: &SecretString) -> Result<HeaderValue, SetupError> {
-    let token = token.expose_secret();
-    if token.is_empty()
-        || !token.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
-        || token.trim() != token
-    {
-        return Err(SetupError::Token);
-    }
-    let mut value =
-        HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| SetupError::Token)?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 fn is_loopback(base: &BaseUrl) -> bool {

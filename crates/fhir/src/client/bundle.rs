@@ -1,15 +1,15 @@
 use std::fmt;
 
-use reqwest::Method;
+use reqwest::{Method, header::DATE};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use url::Url;
 
 use super::{
     FhirClient,
-    http::{Answer, NOT_JSON, Request},
+    http::{Answer, NOT_JSON, Request, http_date},
 };
-use crate::{Error, ResourceType};
+use crate::{Error, Instant, ResourceType};
 
 /// An entry of a Bundle that can't be read. The others of its page are not affected.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +37,10 @@ impl fmt::Debug for OddEntry {
 pub(super) struct Page {
     pub(super) entries: Vec<Result<Value, &'static str>>,
     pub(super) next: Option<String>,
+    /// When it was made: the answer's `Date`, which may be a proxy's, else the server's own word.
+    pub(super) server_time: Option<Instant>,
+    /// How many there are over all pages, where the server says so.
+    pub(super) total: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +48,8 @@ struct WirePage<'a> {
     #[serde(rename = "resourceType")]
     resource_type: Option<Value>,
     link: Option<Value>,
+    meta: Option<Value>,
+    total: Option<Value>,
     #[serde(borrow)]
     entry: Option<Vec<&'a RawValue>>,
 }
@@ -60,7 +66,12 @@ impl Page {
             return Err(answer.bad("it is not a FHIR Bundle"));
         }
         let entries = page.entry.unwrap_or_default();
+        let made = page.meta.as_ref().and_then(|meta| meta.get("lastUpdated"));
+        let date = || answer.header(DATE).and_then(http_date);
         Ok(Self {
+            // `Date` first, since it is on every kind of answer: two clocks must not be compared with each other.
+            server_time: date().or_else(|| made.and_then(Value::as_str).and_then(Instant::parse)),
+            total: page.total.as_ref().and_then(Value::as_u64),
             entries: entries
                 .into_iter()
                 .map(|entry| {

@@ -73,8 +73,12 @@ pub struct Changes {
     /// Whether deletions and all versions are among the changes (history), or only the present
     /// state of what still exists (search).
     pub is_history: bool,
-    /// What the next call takes as `since`: the time of the newest change, or the former cursor.
+    /// What the next call takes as `since`: the time of the newest change, or the former cursor; but, once there is no
+    /// more, no later than the server's own time: a resource that bears a time in the future would hide all that come
+    /// before that.
     pub cursor: Option<Instant>,
+    /// What time it was on the server when the first page was made, where it says so.
+    pub server_time: Option<Instant>,
 }
 
 impl HistoryQuery {
@@ -133,7 +137,7 @@ impl FhirClient {
     /// what comes into a log whose key is reference and version, together with the cursor in one
     /// commit, and nothing is missed or taken twice.
     ///
-    /// **Servers without a type history** (404, 405, 501 or `not-supported`) are read with
+    /// **Servers without a type history** (404, 405, 410, 501 or `not-supported`) are read with
     /// [`FhirClient::current_since`] from then on.
     ///
     /// Spec: <http://hl7.org/fhir/R4/http.html#history>
@@ -225,6 +229,7 @@ impl FhirClient {
         let mut reading = Reading::new(resource_type, query, false);
         let mut from = query.from();
         let mut link: Option<String> = None;
+        let mut first = true;
         loop {
             let request = if let Some(link) = &link {
                 pages.next(link)?
@@ -238,6 +243,9 @@ impl FhirClient {
                     .form(fields.into_iter().chain(since))
             };
             let page = Page::parse(&self.send(request).await?.success()?)?;
+            if std::mem::take(&mut first) {
+                reading.server_time.clone_from(&page.server_time);
+            }
             for entry in page.entries {
                 match match_of(entry, resource_type) {
                     Some(Ok(resource)) => reading.put(resource, None, None),
@@ -278,8 +286,12 @@ impl FhirClient {
         let mut pages = Pages::new(self, name.clone(), None, query.max_pages);
         let mut reading = Reading::new(resource_type, query, true);
         let mut request = self.request(Method::GET, &path, &name);
+        let mut first = true;
         loop {
             let page = Page::parse(&self.send(request).await?.success()?)?;
+            if std::mem::take(&mut first) {
+                reading.server_time.clone_from(&page.server_time);
+            }
             for entry in page.entries {
                 reading.history_entry(entry);
             }
@@ -305,7 +317,7 @@ impl FhirClient {
 
 fn says_no_history(error: &Error) -> bool {
     match error {
-        Error::NotFound { status: 404, .. }
+        Error::NotFound { .. }
         | Error::Rejected {
             status: 405 | 501, ..
         } => true,
@@ -326,6 +338,7 @@ struct Reading<'a> {
     odd: Vec<OddEntry>,
     seen: HashSet<(ResourceRef, String)>,
     dropped: bool,
+    server_time: Option<Instant>,
 }
 
 impl<'a> Reading<'a> {
@@ -339,6 +352,7 @@ impl<'a> Reading<'a> {
             odd: Vec::new(),
             seen: HashSet::new(),
             dropped: false,
+            server_time: None,
         }
     }
 
@@ -484,8 +498,15 @@ impl<'a> Reading<'a> {
     fn finish(mut self, more: bool) -> Changes {
         self.changes.sort_by(Change::order);
         let newest = self.changes.last().map(|c| c.last_updated.clone());
+        let mut cursor = newest.max(self.query.since.clone());
+        if let Some(now) = self.server_time.as_ref().filter(|_| !more)
+            && cursor.as_ref().is_some_and(|cursor| cursor > now)
+        {
+            cursor = Some(now.clone());
+        }
         Changes {
-            cursor: newest.max(self.query.since.clone()),
+            cursor,
+            server_time: self.server_time,
             changes: self.changes,
             odd: self.odd,
             more,

@@ -19,7 +19,6 @@ const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 /// How much of an error is read.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 
-const FHIR_JSON: HeaderValue = HeaderValue::from_static("application/fhir+json");
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
 /// A request that is about to be made.
@@ -28,7 +27,8 @@ pub(super) struct Request {
     url: String,
     call: Call,
     headers: HeaderMap,
-    body: Option<(HeaderValue, Vec<u8>)>,
+    /// Its media type, FHIR's when there is none, and what it holds.
+    body: Option<(Option<HeaderValue>, Vec<u8>)>,
 }
 
 /// The whole answer, whatever its status.
@@ -80,27 +80,45 @@ impl FhirClient {
         answer
     }
 
+    /// Sends it, and once more when the token was refused and there is another one.
     async fn exchange(&self, request: Request) -> Result<Answer, Error> {
-        let Request {
-            method,
-            url,
-            call,
-            headers,
-            body,
-        } = request;
+        let inner = &self.inner;
+        let shown = inner.tokens.shown(&inner.http, &inner.base, None).await?;
+        let number = shown.as_ref().map(|shown| shown.number);
+        let answer = self
+            .exchange_once(&request, shown.map(|shown| shown.header))
+            .await?;
+        if answer.status != 401 || number.is_none() || !inner.tokens.can_be_replaced() {
+            return Ok(answer);
+        }
+        match inner.tokens.shown(&inner.http, &inner.base, number).await? {
+            Some(shown) => self.exchange_once(&request, Some(shown.header)).await,
+            None => Ok(answer),
+        }
+    }
+
+    async fn exchange_once(
+        &self,
+        request: &Request,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Answer, Error> {
+        let call = request.call.clone();
         let mut http = self
             .inner
             .http
-            .request(method, url)
-            .header(ACCEPT, FHIR_JSON)
+            .request(request.method.clone(), &request.url)
+            .header(ACCEPT, self.inner.media_type.clone())
             // HAPI answers a search from one of the last minute unless it is asked not to.
             .header(CACHE_CONTROL, HeaderValue::from_static("no-cache"))
-            .headers(headers);
-        if let Some(authorization) = &self.inner.authorization {
-            http = http.header(AUTHORIZATION, authorization.clone());
+            .headers(request.headers.clone());
+        if let Some(authorization) = authorization {
+            http = http.header(AUTHORIZATION, authorization);
         }
-        if let Some((content_type, body)) = body {
-            http = http.header(CONTENT_TYPE, content_type).body(body);
+        if let Some((content_type, body)) = &request.body {
+            let content_type = content_type.as_ref().unwrap_or(&self.inner.media_type);
+            http = http
+                .header(CONTENT_TYPE, content_type.clone())
+                .body(body.clone());
         }
         let mut response = http.send().await.map_err(|e| transport(&call, &e))?;
         let status = response.status().as_u16();
@@ -187,7 +205,7 @@ impl Request {
     }
 
     pub(super) fn json(mut self, body: Vec<u8>) -> Self {
-        self.body = Some((FHIR_JSON, body));
+        self.body = Some((None, body));
         self
     }
 
@@ -195,7 +213,7 @@ impl Request {
         let body = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(fields)
             .finish();
-        self.body = Some((FORM, body.into_bytes()));
+        self.body = Some((Some(FORM), body.into_bytes()));
         self
     }
 
@@ -233,7 +251,7 @@ impl Answer {
             408 | 425 | 429 | 500 | 502..=599 => Error::Unavailable {
                 call,
                 reason: Unavailable::Status(status),
-                retry_after: self.headers.get(RETRY_AFTER).and_then(retry_after),
+                retry_after: retry_after_of(&self.headers),
             },
             400..=499 | 501 => Error::Rejected {
                 call,
@@ -278,6 +296,11 @@ pub(super) const NOT_JSON: &str = "it is not JSON; check that the FHIR base URL 
 /// A proxy's or servlet container's page, often while the server behind it starts: not the FHIR
 /// server's word that there is nothing.
 pub(super) const FOREIGN_404: &str = "a 404 page that is not the FHIR server's own; it may be starting, or the FHIR base URL is wrong";
+
+/// How long a server asks us to wait.
+pub(super) fn retry_after_of(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER).and_then(retry_after)
+}
 
 fn retry_after(value: &HeaderValue) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();

@@ -1,5 +1,6 @@
 //! The client: [`FhirClient`] and, one file each, what it can do.
 
+mod auth;
 mod binary;
 mod builder;
 mod bundle;
@@ -11,6 +12,7 @@ mod outcome;
 mod read;
 mod search;
 mod subscription;
+mod tls;
 mod write;
 
 use std::{
@@ -19,6 +21,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+pub use auth::{Auth, ClientCredentials, KeyError, Proof, Secret, SecretError};
 pub use binary::{BinaryBody, BinaryContent, BinaryForm, BinarySender};
 pub use builder::{FhirClientBuilder, SetupError};
 pub use bundle::OddEntry;
@@ -26,7 +29,8 @@ pub use capability::ServerInfo;
 pub use history::{Change, ChangeKind, Changes, HistoryQuery};
 use reqwest::header::HeaderValue;
 pub use search::{SearchResult, search_token};
-pub use subscription::{RestHook, SubscriptionState, SubscriptionStatus};
+pub use subscription::{RestHook, SubscriptionState, SubscriptionStatus, Topic};
+pub use tls::{Identity, Tls, TlsError};
 pub use write::{Condition, Created, Edit, Modified};
 
 use crate::{BaseUrl, ResourceType};
@@ -45,7 +49,8 @@ pub struct FhirClient {
 struct Inner {
     http: reqwest::Client,
     base: BaseUrl,
-    authorization: Option<HeaderValue>,
+    tokens: auth::Tokens,
+    media_type: HeaderValue,
     max_body_bytes: usize,
     /// The types for which the server has said that it keeps no history.
     without_history: Mutex<BTreeSet<ResourceType>>,

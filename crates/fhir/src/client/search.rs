@@ -81,6 +81,22 @@ impl FhirClient {
     }
 }
 
+impl FhirClient {
+    /// How many resources of a type there are: `POST [type]/_search` with `_summary=count`. `None` when the server
+    /// doesn't say.
+    ///
+    /// # Errors
+    ///
+    /// As for [`FhirClient::search`].
+    pub async fn count(&self, resource_type: &ResourceType) -> Result<Option<u64>, Error> {
+        let name = format!("{resource_type}/_search");
+        let request = self
+            .request(Method::POST, &name, &name)
+            .form([("_summary", "count")]);
+        Ok(Page::parse(&self.send(request).await?.success()?)?.total)
+    }
+}
+
 /// The resource of a search's entry; `None` for what the server only put beside the matches.
 pub(super) fn match_of(
     entry: Result<Value, &'static str>,

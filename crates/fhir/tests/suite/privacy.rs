@@ -109,6 +109,8 @@ async fn no_error_and_no_log_line_shows_what_passes_through() {
         criteria: format!("Patient?name={CANARY}"),
         endpoint: format!("http://bridge.example/{CANARY}").into(),
         bearer: CANARY.to_owned().into(),
+        topic: None,
+        lifetime: None,
     };
     let calls = faults().len();
     for call in 0..7 {

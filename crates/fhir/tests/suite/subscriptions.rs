@@ -10,6 +10,8 @@ fn wanted() -> RestHook {
         criteria: "Communication?".into(),
         endpoint: "https://bridge.example/hooks/s3cret".to_owned().into(),
         bearer: "t0ken".to_owned().into(),
+        topic: None,
+        lifetime: None,
     }
 }
 

@@ -403,6 +403,8 @@ async fn every_call_can_be_spawned() {
         criteria: String::new(),
         endpoint: String::new().into(),
         bearer: String::new().into(),
+        topic: None,
+        lifetime: None,
     };
     spawnable(client.read(&team()));
     spawnable(client.search(&ResourceType::CareTeam, &[("a", "b")], 1));
