@@ -54,7 +54,7 @@ const REFUSALS_TOLD_EVERY: Duration = Duration::from_mins(1);
 /// subscription.
 #[derive(Clone)]
 pub(crate) struct Hooks {
-    hooks: Arc<[Hook]>,
+    all: Arc<[Hook]>,
     settings: Arc<config::Fhir>,
     /// Notified when a notification says that its subscription is broken.
     broken: Arc<Notify>,
@@ -83,7 +83,7 @@ impl Hooks {
             });
         }
         Ok(Self {
-            hooks: hooks.into(),
+            all: hooks.into(),
             settings: settings.clone().into(),
             broken: Arc::default(),
         })
@@ -91,7 +91,7 @@ impl Hooks {
 
     /// Whether there shall be any subscription.
     pub(crate) fn are_wanted(&self) -> bool {
-        self.hooks.iter().any(|hook| self.wanted(hook).is_some())
+        self.all.iter().any(|hook| self.wanted(hook).is_some())
     }
 
     /// The subscription for a type; `None` when there shall be none.
@@ -149,7 +149,7 @@ async fn notified(
     // All are compared, so that the time taken tells nothing.
     let every = all
         .iter()
-        .flat_map(|(hooks, pullers)| hooks.hooks.iter().map(move |hook| (hooks, hook, pullers)));
+        .flat_map(|(hooks, pullers)| hooks.all.iter().map(move |hook| (hooks, hook, pullers)));
     let found = every.fold(None, |found, (hooks, hook, pullers)| {
         if same(&hook.path_token, token) {
             Some((hooks, hook, pullers))
@@ -206,14 +206,13 @@ impl Refusals {
         }
         *told = Some(Instant::now());
         self.untold.store(0, Ordering::Relaxed);
-        match resource_type {
-            Some(resource_type) => {
-                tracing::warn!(%resource_type, count = untold, "notifications without the right token were refused");
-            }
-            None => tracing::warn!(
+        if let Some(resource_type) = resource_type {
+            tracing::warn!(%resource_type, count = untold, "notifications without the right token were refused");
+        } else {
+            tracing::warn!(
                 count = untold,
                 "notifications to an unknown address were refused"
-            ),
+            );
         }
     }
 }

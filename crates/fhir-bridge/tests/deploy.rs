@@ -1,13 +1,20 @@
 //! The configurations that the repository ships are ones that the bridge takes.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::path::{Path, PathBuf};
 
-use fhir_bridge::config::Config;
+use fhir_bridge::config::{Config, Fhir};
 use matrix_appservice::Registration;
 use testbed::{CLIENT_PORT, FHIR_HOST, FHIR_PORT, HOMESERVERS};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The one FHIR server.
+fn fhir(config: Config) -> Fhir {
+    config.fhir.unwrap()
 }
 
 #[test]
@@ -20,11 +27,11 @@ fn the_bridge_in_docker_compose_reaches_its_peers_and_is_reached_by_them() {
         format!("http://synapse-vvt:{CLIENT_PORT}/")
     );
     assert_eq!(
-        config.fhir.url.as_str(),
+        fhir(config.clone()).url.as_str(),
         format!("http://fhir:{FHIR_PORT}/fhir")
     );
     // The homeserver and the FHIR server call the same listener, by the service's name.
-    let notify_url = config.fhir.notify_url.unwrap();
+    let notify_url = fhir(config.clone()).notify_url.unwrap();
     let url = registration.url.unwrap();
     assert_eq!(notify_url.as_str().trim_end_matches('/'), url);
     assert_eq!(notify_url.host_str(), Some("bridge"));
@@ -40,13 +47,11 @@ fn it_differs_from_the_example_only_in_addresses_and_places() {
     let deployed = Config::load(&repository().join("deploy/bridge.yaml")).unwrap();
     assert_eq!(deployed.prefix, example.prefix);
     assert_eq!(deployed.homeserver.name, example.homeserver.name);
+    let [deployed, example] = [deployed, example].map(fhir);
     assert_eq!(deployed.poll_interval(), example.poll_interval());
-    assert_eq!(deployed.fhir.url.path(), example.fhir.url.path());
-    assert_eq!(deployed.fhir.token_file, example.fhir.token_file);
-    assert_eq!(
-        deployed.fhir.notify_url.is_some(),
-        example.fhir.notify_url.is_some()
-    );
+    assert_eq!(deployed.url.path(), example.url.path());
+    assert_eq!(deployed.token_file, example.token_file);
+    assert_eq!(deployed.notify_url.is_some(), example.notify_url.is_some());
 }
 
 #[test]
@@ -61,7 +66,7 @@ fn the_example_has_the_addresses_of_the_demo() {
         format!("http://127.0.0.{host}:{CLIENT_PORT}/")
     );
     assert_eq!(
-        example.fhir.url.as_str(),
+        fhir(example.clone()).url.as_str(),
         format!("http://127.0.0.{FHIR_HOST}:{FHIR_PORT}/fhir")
     );
     let registration = Registration::load(&example.registration).unwrap();

@@ -10,7 +10,7 @@ use std::{path::Path, time::Duration};
 use serde_json::{Value, json};
 use testbed::{Bridge, BridgeSetup, FhirStub, Testbed, scene, unique};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Waits until something is there.
 async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {

@@ -265,8 +265,14 @@ async fn the_history_is_read_in_parts_without_gaps(
         ..HistoryQuery::since(None)
     };
     let current = client.current_since(&TYPE, &query).await?;
+    let now = current.server_time.clone().expect("HAPI tells its time");
+    assert!(current.cursor.is_some_and(|cursor| cursor <= now));
     let current: BTreeSet<_> = current.changes.into_iter().map(|c| c.reference).collect();
     assert_eq!(current, read);
+    assert_eq!(
+        client.count(&TYPE).await?,
+        u64::try_from(current.len()).ok()
+    );
     Ok(())
 }
 
@@ -335,5 +341,12 @@ async fn a_subscription_begins_and_begins_again(client: &FhirClient) -> anyhow::
         client.ensure_subscription(&hook).await?.status,
         SubscriptionStatus::Requested
     );
-    becomes_active().await
+    becomes_active().await?;
+    // It has no `$status`, which must not count as a failure.
+    assert_eq!(client.subscription_status(&first.reference).await?, None);
+    client.restart_subscription(&first.reference).await?;
+    becomes_active().await?;
+    assert_eq!(client.remove_subscription(&hook).await?, 1);
+    assert_eq!(client.remove_subscription(&hook).await?, 0);
+    Ok(())
 }

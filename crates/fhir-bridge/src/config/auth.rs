@@ -116,12 +116,11 @@ impl Auth {
 
     pub(super) fn files_mut(&mut self) -> Vec<&mut Option<PathBuf>> {
         match self {
-            Self::None => Vec::new(),
+            Self::None | Self::Smart { .. } => Vec::new(),
             Self::Bearer { token_file, .. } => vec![token_file],
             Self::ClientCredentials {
                 client_secret_file, ..
             } => vec![client_secret_file],
-            Self::Smart { .. } => Vec::new(),
         }
     }
 

@@ -31,10 +31,10 @@ pub(crate) async fn keep_subscribed(
 ) {
     let keeping = async {
         let mut told = false;
-        let mut worked = vec![false; hooks.hooks.len()];
+        let mut worked = vec![false; hooks.all.len()];
         loop {
             let mut all_work = true;
-            for (hook, worked) in hooks.hooks.iter().zip(&mut worked) {
+            for (hook, worked) in hooks.all.iter().zip(&mut worked) {
                 let works = match keep_one(&bridge, &hooks, hook).await {
                     Ok(works) => works,
                     Err(error) => {
@@ -107,13 +107,13 @@ async fn ask_why(
 }
 
 async fn take_away(bridge: &Bridge, hooks: &Hooks) {
-    for hook in hooks.hooks.iter() {
+    for hook in hooks.all.iter() {
         let Some(wanted) = hooks.wanted(hook) else {
             continue;
         };
         match bridge.fhir.remove_subscription(&wanted).await {
             Ok(count) => {
-                tracing::info!(resource_type = %hook.resource_type, count, "subscription removed")
+                tracing::info!(resource_type = %hook.resource_type, count, "subscription removed");
             }
             Err(error) => {
                 tracing::warn!(resource_type = %hook.resource_type, %error, "the subscription stays on the FHIR server");

@@ -40,7 +40,7 @@ async fn only_who_knows_both_secrets_wakes_the_reader_of_a_type() {
     let pullers = Pullers::new();
     let hook = |wanted: ResourceType| {
         hooks
-            .hooks
+            .all
             .iter()
             .find(|one| one.resource_type == wanted)
             .unwrap()
@@ -92,7 +92,7 @@ async fn only_who_knows_both_secrets_wakes_the_reader_of_a_type() {
 async fn whatever_somebody_with_the_secrets_sends_is_taken() {
     let (_folder, _links, hooks) = hooks().await;
     let pullers = Pullers::new();
-    let message = &hooks.hooks[0];
+    let message = &hooks.all[0];
     let path = format!("/fhir/hooks/{}", message.path_token.expose_secret());
     let bearer = message.bearer.expose_secret();
     let long = vec![b' '; 2 * MAX_BODY_BYTES];
@@ -126,7 +126,7 @@ async fn notifications_to_topics_are_understood_in_each_form() {
     for form in ["R4", "R5"] {
         let (_folder, _links, hooks) = hooks().await;
         let pullers = Pullers::new();
-        let message = &hooks.hooks[0];
+        let message = &hooks.all[0];
         let path = format!("/fhir/hooks/{}", message.path_token.expose_secret());
         let bearer = message.bearer.expose_secret();
         for (kind, status, events, wakes) in [
@@ -158,7 +158,7 @@ async fn the_secrets_are_the_same_after_a_restart_and_differ_from_each_other() {
     let (_folder, links, before) = hooks().await;
     let after = Hooks::load(&links, &before.settings).await.unwrap();
     let mut all = Vec::new();
-    for (before, after) in before.hooks.iter().zip(after.hooks.iter()) {
+    for (before, after) in before.all.iter().zip(after.all.iter()) {
         for (before, after) in [
             (&before.path_token, &after.path_token),
             (&before.bearer, &after.bearer),
@@ -179,7 +179,7 @@ async fn the_settings_say_what_is_subscribed_to() {
         let (_folder, _links, hooks) = hooks_with(settings).await;
         let wanted = |resource_type: ResourceType| {
             let hook = hooks
-                .hooks
+                .all
                 .iter()
                 .find(|one| one.resource_type == resource_type);
             hooks.wanted(hook.unwrap())

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     fn at(time: &str) -> Option<Instant> {
-        Some(Instant::parse(&format!("2026-11-21T{time}Z")).unwrap())
+        Instant::parse(&format!("2026-11-21T{time}Z"))
     }
 
     fn read(cursor: &str, more: bool, server_time: Option<Instant>) -> Changes {
