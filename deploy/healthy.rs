@@ -1,7 +1,7 @@
-//! `healthy ADDRESS` ends with 0 when the bridge answers there: the health check of an image without shell and curl.
+//! `healthy ADDRESS` ends with 0 when the bridge says there that it is alive: the health check of an image without shell
+//! and curl.
 //!
-//! It asks for a path that the bridge doesn't have and wants to be told so. Those that it has want a token, which has
-//! no place in a health check.
+//! Not whether it is ready: it is not while a peer is away, and starting it anew helps nobody then.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ fn status(address: &str) -> std::io::Result<[u8; 12]> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: bridge\r\nConnection: close\r\n\r\n")?;
+    stream.write_all(b"GET /actuator/health/liveness HTTP/1.1\r\nHost: bridge\r\nConnection: close\r\n\r\n")?;
     let mut line = *b"HTTP/1.1 000";
     stream.read_exact(&mut line)?;
     Ok(line)
@@ -23,7 +23,7 @@ fn status(address: &str) -> std::io::Result<[u8; 12]> {
 fn main() -> ExitCode {
     let address = std::env::args().nth(1).unwrap_or_default();
     match status(&address) {
-        Ok(line) if line == *b"HTTP/1.1 404" => ExitCode::SUCCESS,
+        Ok(line) if line == *b"HTTP/1.1 200" => ExitCode::SUCCESS,
         Ok(line) => {
             println!("{} at {address}", String::from_utf8_lossy(&line));
             ExitCode::FAILURE

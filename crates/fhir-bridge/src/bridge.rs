@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
 use crate::{
+    audit::{AUDIT, Audit, file::AuditFile},
     config::{self, Config, Network},
     directory::{cache::Cache, watch},
     failure, hooks,
@@ -26,6 +27,8 @@ use crate::{
     mapping::{fingerprint::Fingerprints, ids::Ids},
     message::Locks,
     network::refresh::{self, REFRESH},
+    ops,
+    policy::{Policy, source::Source},
     puller,
     servers::Servers,
     startup,
@@ -73,6 +76,13 @@ pub(crate) struct Bridge {
     pub(crate) journal: Journal,
     /// The journal's source of looks at what depends on something.
     pub(crate) looks: &'static str,
+    /// Who may take part, in all servers' rooms.
+    pub(crate) policy: Arc<Policy>,
+    /// Where the policy's list comes from.
+    pub(crate) federation_list: Option<Arc<Source>>,
+    pub(crate) audit: Arc<Audit>,
+    /// The journal's source of what is to be written down.
+    pub(crate) audits: &'static str,
     /// People who were read lately.
     pub(crate) people: Cache<ResourceRef, Option<fhir::Person>>,
     /// Who was found lately by an account or an identifier.
@@ -88,6 +98,38 @@ pub(crate) struct Bridge {
     /// Ghosts whose names are known to be set.
     pub(crate) named: Mutex<HashSet<(OwnedUserId, String)>>,
     foreign_rooms: Mutex<HashSet<OwnedRoomId>>,
+}
+
+/// What the bridges of all FHIR servers share.
+pub(crate) struct Shared {
+    pub(crate) registration: Registration,
+    journal: Journal,
+    policy: Arc<Policy>,
+    federation_list: Option<Arc<Source>>,
+    audit: Arc<Audit>,
+}
+
+impl Shared {
+    pub(crate) fn open(
+        config: &Config,
+        registration: &Registration,
+        journal: Journal,
+    ) -> anyhow::Result<Self> {
+        let policy = Arc::new(Policy::new(config.homeserver.name.clone(), &config.policy));
+        let federation_list = match &config.policy.list {
+            Some(list) => Some(Arc::new(Source::open(policy.clone(), list, &config.data)?)),
+            None => None,
+        };
+        let file = AuditFile::open(&config.data.join("audit.log"))
+            .context("audit.log can't be opened: check the folder `data`")?;
+        Ok(Self {
+            registration: registration.clone(),
+            journal,
+            policy,
+            federation_list,
+            audit: Arc::new(Audit::new(config.audit.sink, file)),
+        })
+    }
 }
 
 /// Runs the bridge until Ctrl-C or SIGTERM.
@@ -116,7 +158,9 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> anyhow::Resul
     startup::private_folder(&config.data)?;
     // First, because it says when another bridge works here.
     let journal = Journal::open(config.data.join("journal.db")).await?;
-    let servers = Servers::open(&config, &registration, &journal).await?;
+    let shared = Shared::open(&config, &registration, journal.clone())?;
+    let federation_list = shared.federation_list.clone();
+    let servers = Servers::open(&config, &shared).await?;
     let app = build(&servers, registration, &config, journal)?;
     let listener = listen(&config.listen)
         .await
@@ -144,7 +188,18 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> anyhow::Resul
         let span = bridge.span();
         tasks.spawn(async move { stop.run_until_cancelled(both.instrument(span)).await });
     }
-    let router = app.router().merge(hooks::router(all_hooks));
+    let router = app
+        .router()
+        .merge(hooks::router(all_hooks))
+        .merge(ops::support(&config.support));
+    ops::start(&servers, &app, &config, &stop, &tasks).await?;
+    if let Some(list) = federation_list {
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            let keeping = async { tokio::join!(list.keep(), list.on_hangup()) };
+            stop.run_until_cancelled(keeping).await
+        });
+    }
     let fatal = startup::watch_peers(&servers, &app, &config, &stop, &tasks);
     let result = app.run(listener, router, stop.clone()).await;
     stop.cancel();
@@ -172,12 +227,18 @@ fn build(
     )
     .on_event(move |delivery, event| on_event.clone().matrix_event(delivery, event))
     .on_receipt(move |delivery, receipt| on_receipt.clone().receipt_came(delivery, receipt))
+    .homeserver_versions(config.policy.matrix_versions())
     .on_user_query(move |bot, user| on_user.clone().user_query(bot, user));
     for bridge in servers.iter() {
         let on_fhir = bridge.clone();
         app = app.on_entry(bridge.source, move |delivery| {
             let span = on_fhir.span();
             on_fhir.clone().fhir_change(delivery).instrument(span)
+        });
+        let on_audit = bridge.clone();
+        app = app.on_entry(bridge.audits, move |delivery| {
+            let span = on_audit.span();
+            on_audit.clone().write_down(delivery).instrument(span)
         });
         let on_look = bridge.clone();
         app = app.on_entry(bridge.looks, move |delivery| {
@@ -193,8 +254,7 @@ impl Bridge {
     pub(crate) async fn open(
         config: &Config,
         server: &config::Fhir,
-        registration: &Registration,
-        journal: &Journal,
+        shared: &Shared,
     ) -> anyhow::Result<Self> {
         let links = Links::open(&server.links_file(&config.data))
             .await
@@ -216,7 +276,11 @@ impl Bridge {
             source: named(FHIR),
             looks: named(REFRESH),
             network: config.network.clone(),
-            journal: journal.clone(),
+            journal: shared.journal.clone(),
+            policy: shared.policy.clone(),
+            federation_list: shared.federation_list.clone(),
+            audit: shared.audit.clone(),
+            audits: named(AUDIT),
             people: Cache::new(lives, directory.cache_entries),
             found: Cache::new(lives, directory.cache_entries),
             retired: Mutex::new(retired),
@@ -230,10 +294,11 @@ impl Bridge {
             links,
             ids: Ids::new(server.prefix(&config.prefix), pseudonym_key.into_bytes()),
             server_name: config.homeserver.name.clone(),
-            sender: registration
+            sender: shared
+                .registration
                 .sender(&config.homeserver.name)
                 .context("`sender_localpart` and `homeserver.name` make no user id")?,
-            registration: registration.clone(),
+            registration: shared.registration.clone(),
             making_rooms: Stripes::default(),
             filling_rooms: Stripes::default(),
             named: Mutex::default(),
@@ -286,12 +351,20 @@ impl Bridge {
         delivery: Delivery,
         event: Event,
     ) -> HandlerResult {
+        if self.is_refused(&delivery, &event).await? {
+            return Ok(());
+        }
         match event.kind() {
             "m.room.member" => self.membership_changed(&delivery, &event).await,
             "m.space.child" => self.child_changed(&delivery, &event).await,
             _ if self.is_ours(event.sender()) => Ok(()),
             _ => self.event_written(&delivery, &event).await,
         }
+    }
+
+    /// What is to be written down of what the bridge did.
+    async fn write_down(self: Arc<Self>, delivery: Delivery) -> HandlerResult {
+        self.audit.deliver(&self.fhir, &delivery).await
     }
 
     /// Does this ghost exist? It does when its person is on the FHIR server.

@@ -1,10 +1,19 @@
 //! The command line.
 
-use std::{path::PathBuf, process::ExitCode};
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command for people at a terminal"
+)]
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
-use crate::{bridge, config::Config, import, logging};
+use crate::{audit, bridge, config::Config, import, logging};
 
 /// Keeps a FHIR R4 server and Matrix homeservers the same.
 ///
@@ -18,7 +27,22 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Check that no line of audit.log was changed, taken out or put in.
+    ///
+    /// Exits with 0 when each line follows from the one before, 1 when one doesn't.
+    Check {
+        /// The file; `audit.log` in the folder `data` of the configuration.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum Command {
+    /// What the bridge has written down of what it did.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Run the bridge until Ctrl-C or SIGTERM.
     ///
     /// Exits with 0 after a stop that was asked for, 1 when it had to give up, 2 when the
@@ -56,6 +80,7 @@ pub fn main() -> ExitCode {
     let (config, log, dry_run) = match Cli::parse().command {
         Command::Run { config, log } => (config, log, false),
         Command::Import { config, .. } => (config, tracing::Level::WARN, true),
+        Command::Audit(AuditCommand::Check { file }) => return check_audit(&file),
     };
     logging::init(log);
     let config = match Config::load(&config) {
@@ -74,6 +99,35 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => give_up(&error, 1),
+    }
+}
+
+fn check_audit(file: &Path) -> ExitCode {
+    let name = file.display();
+    match audit::file::check(file) {
+        Ok(Ok(checked)) => {
+            println!(
+                "{name}: {} events, each follows from the one before.",
+                checked.events
+            );
+            if checked.torn > 0 {
+                println!(
+                    "{} lines are torn, as a crash or a full disk leaves them; what was in them stands further down.",
+                    checked.torn
+                );
+            }
+            ExitCode::SUCCESS
+        }
+        Ok(Err(line)) => {
+            eprintln!(
+                "{name}: line {line} does not follow from the one before: something was changed, taken out or put in."
+            );
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{name} can't be read: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

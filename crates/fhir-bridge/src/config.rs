@@ -1,9 +1,12 @@
 //! The configuration: one YAML file, every key checked, unknown ones refused.
 
+mod audit;
 mod auth;
 mod fhir;
 mod messages;
 mod network;
+mod ops;
+mod policy;
 mod subscription;
 
 use std::path::{Path, PathBuf};
@@ -13,10 +16,13 @@ use serde::Deserialize;
 use url::Url;
 
 pub use self::{
+    audit::{Audit, AuditSink},
     auth::{Auth, SendSecret, Tls},
     fhir::Fhir,
     messages::{Messages, OnRedaction},
     network::{Directory, Moves, Network, Roles, RoomNames, UserMappings},
+    ops::{Contact, Ops, Support},
+    policy::{Federation, FederationList, Policy},
     subscription::{Subscription, SubscriptionKind},
 };
 
@@ -49,6 +55,18 @@ pub struct Config {
     /// Care networks: rooms, roles, who is told what about whom.
     #[serde(default)]
     pub network: Network,
+    /// Who may take part.
+    #[serde(default)]
+    pub policy: Policy,
+    /// What is written down of what the bridge does.
+    #[serde(default)]
+    pub audit: Audit,
+    /// How the bridge is watched.
+    #[serde(default)]
+    pub ops: Ops,
+    /// Who is to be asked for help.
+    #[serde(default)]
+    pub support: Support,
 }
 
 /// The homeserver that lists the registration.
@@ -107,6 +125,7 @@ impl Config {
         for fhir in config.fhir.iter_mut().chain(&mut config.fhir_servers) {
             fhir.relative_to(folder);
         }
+        config.policy.relative_to(folder);
         config.check(file)?;
         Ok(config)
     }
@@ -121,6 +140,9 @@ impl Config {
         };
         if let Some(what) = mistake_in_url(&self.homeserver.url) {
             return error("homeserver.url", what);
+        }
+        if let Some((key, what)) = self.policy.fault().or_else(|| self.support.fault()) {
+            return error(key, what);
         }
         if let Some((key, what)) = self.mistake_in_servers() {
             return error(&key, &what);

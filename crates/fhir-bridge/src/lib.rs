@@ -5,6 +5,7 @@
 //! application service's transactions. Both are stored in the journal of `matrix-appservice` and worked
 //! off from there: `network`, `thread` and `message` are the handlers. [`mapping`] is pure.
 
+mod audit;
 pub mod bridge;
 pub mod cli;
 pub mod config;
@@ -17,6 +18,8 @@ mod logging;
 pub mod mapping;
 mod message;
 mod network;
+mod ops;
+mod policy;
 mod puller;
 mod servers;
 mod startup;

@@ -163,6 +163,14 @@ impl Links {
         Ok(())
     }
 
+    /// Whether the database answers.
+    pub(crate) async fn check(&self) -> Result<(), LinksError> {
+        sqlx::query("SELECT 1 FROM secret LIMIT 1")
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     /// A secret of the bridge's own: the one stored under this name, else `fresh`, which is stored.
     pub(crate) async fn secret(&self, name: &str, fresh: &str) -> Result<String, LinksError> {
         sqlx::query("INSERT INTO secret (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING")

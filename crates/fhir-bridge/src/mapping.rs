@@ -1,5 +1,6 @@
 //! FHIR resources and Matrix events, side by side. Pure: no clock, no I/O, nothing async.
 
+pub mod audit_event;
 pub mod content;
 pub mod file_name;
 pub mod fingerprint;

@@ -7,12 +7,16 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use matrix_appservice::{
-    Delivery, Event, HandlerError, HandlerResult, Intent, Journal, Receipt, Registration,
+    Delivery, Event, HandlerError, HandlerResult, Intent, Receipt,
     ruma::{OwnedUserId, RoomId, UserId},
 };
 use tracing::Instrument;
 
-use crate::{bridge::Bridge, config::Config, failure, startup};
+use crate::{
+    bridge::{Bridge, Shared},
+    config::Config,
+    failure, startup,
+};
 
 /// All FHIR servers of this process.
 #[derive(Clone)]
@@ -20,16 +24,12 @@ pub(crate) struct Servers(Arc<[Arc<Bridge>]>);
 
 impl Servers {
     /// Opens the links of each server and makes its client, without asking it anything.
-    pub(crate) async fn open(
-        config: &Config,
-        registration: &Registration,
-        journal: &Journal,
-    ) -> anyhow::Result<Self> {
+    pub(crate) async fn open(config: &Config, shared: &Shared) -> anyhow::Result<Self> {
         let mut all = Vec::new();
         for server in config.servers() {
             let prefix = server.prefix(&config.prefix);
-            startup::check_namespaces(&prefix, config, registration)?;
-            let bridge = Bridge::open(config, server, registration, journal).await;
+            startup::check_namespaces(&prefix, config, &shared.registration)?;
+            let bridge = Bridge::open(config, server, shared).await;
             all.push(Arc::new(match &server.name {
                 None => bridge?,
                 Some(name) => bridge.with_context(|| format!("the FHIR server {name}"))?,
@@ -130,7 +130,7 @@ impl Servers {
 #[cfg(test)]
 mod tests {
     use fhir::ResourceRef;
-    use matrix_appservice::ruma::room_id;
+    use matrix_appservice::{Journal, Registration, ruma::room_id};
     use serde_json::json;
 
     use super::*;
@@ -153,12 +153,9 @@ mod tests {
         let config = Config::load(&file).unwrap();
         let registration =
             Registration::parse(include_str!("../../../registration/fhir-bridge.yaml")).unwrap();
-        let servers = {
-            let journal = Journal::in_memory().await.unwrap();
-            Servers::open(&config, &registration, &journal)
-                .await
-                .unwrap()
-        };
+        let journal = Journal::in_memory().await.unwrap();
+        let shared = Shared::open(&config, &registration, journal).unwrap();
+        let servers = Servers::open(&config, &shared).await.unwrap();
         (folder, servers)
     }
 

@@ -92,6 +92,8 @@ impl Bridge {
                 "notify_url": format!("http://{}", setup.listen),
                 "poll_interval_seconds": 5,
             },
+            // Several bridges may run at once.
+            "ops": {"listen": null},
         });
         let further = setup.config.as_ref().and_then(Value::as_object);
         for (key, value) in further.into_iter().flatten() {

@@ -290,9 +290,15 @@ fn the_registration_differs_only_in_where_the_bridge_is() {
 
     let compose = compose();
     let port: u16 = port.parse().unwrap();
-    assert_eq!(published(&compose["services"]["bridge"]), [(port, port)]);
-    assert!(text("deploy/Dockerfile").contains(&format!("EXPOSE {port}\n")));
-    assert!(text("deploy/Dockerfile").contains(&format!("\"127.0.0.1:{port}\"]")));
+    let ops = yaml("deploy/bridge.yaml");
+    let ops = ops["ops"]["listen"].as_str().unwrap().to_owned();
+    let ops = ops.strip_prefix("0.0.0.0:").unwrap().parse().unwrap();
+    let both = [(port, port), (ops, ops)];
+    assert_eq!(published(&compose["services"]["bridge"]), both);
+    for port in [port, ops] {
+        assert!(text("deploy/Dockerfile").contains(&format!("EXPOSE {port}\n")));
+    }
+    assert!(text("deploy/Dockerfile").contains(&format!("\"127.0.0.1:{ops}\"]")));
     let file = "./deploy/registration.yaml";
     assert_eq!(
         mounts_of(&compose, "synapse-vvt")["/registration.yaml"],

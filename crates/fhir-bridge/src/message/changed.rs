@@ -12,7 +12,10 @@ use crate::{
     bridge::Bridge,
     failure,
     links::{Known, NewMessage, State},
-    mapping::parts::{self, Part},
+    mapping::{
+        audit_event::{Deed, Record},
+        parts::{self, Part},
+    },
 };
 
 impl Bridge {
@@ -146,6 +149,11 @@ impl Bridge {
                 .settle(reference, &fingerprint, stored_at(communication), true)
                 .await
                 .map_err(failure::links)?;
+            let record = Record::new(Deed::Changed)
+                .resource(reference)
+                .room(&known.room)
+                .fingerprint(&fingerprint);
+            self.note(delivery, record).await?;
             tracing::info!(resource = %reference, "a new version of a message is in its room");
         }
         self.name_events(communication).await?;
@@ -214,6 +222,11 @@ impl Bridge {
             .settle(reference, fingerprint, stored_at(communication), true)
             .await
             .map_err(failure::links)?;
+        let record = Record::new(Deed::Changed)
+            .resource(reference)
+            .room(&known.room)
+            .fingerprint(fingerprint);
+        self.note(delivery, record).await?;
         tracing::info!(resource = %reference, "a change in the record was told in the room");
         Ok(())
     }

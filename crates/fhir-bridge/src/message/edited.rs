@@ -12,7 +12,10 @@ use crate::{
     bridge::Bridge,
     failure,
     links::{Known, State},
-    mapping::{content, parts},
+    mapping::{
+        audit_event::{Deed, Record},
+        content, parts,
+    },
 };
 
 /// How long the original of an edit may take to come from its homeserver.
@@ -164,7 +167,7 @@ impl Bridge {
                     .await
                     .map_err(failure::links)?;
                 tracing::info!(resource = %reference, event = %event.event_id(), "an edit is in the record");
-                Ok(())
+                self.note_edit(delivery, event, reference, None).await
             }
             Outcome::Gone => self
                 .links
@@ -187,9 +190,35 @@ impl Bridge {
                     let to = to.as_deref().unwrap_or(event.event_id());
                     self.answer(delivery, event, to, "lost edit", says).await?;
                 }
-                Ok(())
+                let lost = Some("a later change of the same message");
+                self.note_edit(delivery, event, reference, lost).await
             }
         }
+    }
+
+    /// Writes down that somebody edited a message, or why that counts for nothing.
+    async fn note_edit(
+        &self,
+        delivery: &Delivery,
+        event: &Event,
+        reference: &ResourceRef,
+        lost: Option<&str>,
+    ) -> HandlerResult {
+        let external = event.sender().server_name() != self.server_name;
+        let record = Record::new(if lost.is_some() {
+            Deed::LeftOut
+        } else {
+            Deed::Changed
+        })
+        .by_user(event.sender().as_str(), external)
+        .resource(reference)
+        .room(event.room_id())
+        .event(event.event_id());
+        let record = match lost {
+            Some(lost) => record.because(lost),
+            None => record,
+        };
+        self.note(delivery, record).await
     }
 
     /// Whether an edit of `at` is the last word on what the record holds.

@@ -11,7 +11,10 @@ use crate::{
     bridge::Bridge,
     failure,
     links::{NewMessage, State},
-    mapping::content::{self, Said},
+    mapping::{
+        audit_event::{Deed, Record},
+        content::{self, Said},
+    },
     thread::participants,
 };
 
@@ -132,6 +135,21 @@ impl Bridge {
             .await?;
         self.ask_to_read(&thread, reference, sender.as_ref(), &new.sent)
             .await?;
+        let external = event.sender().server_name() != self.server_name;
+        let mut record = Record::new(if left_out.is_some() {
+            Deed::LeftOut
+        } else {
+            Deed::StoredInFhir
+        })
+        .by(sender.as_ref())
+        .by_user(event.sender().as_str(), external)
+        .resource(reference)
+        .room(event.room_id())
+        .event(event.event_id());
+        if left_out.is_some() {
+            record = record.because("content that the record can't take");
+        }
+        self.note(delivery, record).await?;
         tracing::info!(resource = %reference, was_there = created.was_there, left_out = left_out.is_some(), "message stored in the record");
         Ok(())
     }

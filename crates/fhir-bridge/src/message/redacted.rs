@@ -13,6 +13,7 @@ use crate::{
     config::OnRedaction,
     failure,
     links::{Known, State},
+    mapping::audit_event::{Deed, Record},
 };
 
 /// What the record gives as the reason when nobody gave one.
@@ -114,6 +115,13 @@ impl Bridge {
             .set_state(reference, State::Gone)
             .await
             .map_err(failure::links)?;
+        let external = redaction.sender.server_name() != self.server_name;
+        let record = Record::new(Deed::TakenBack)
+            .by_user(redaction.sender.as_str(), external)
+            .resource(reference)
+            .room(&known.room)
+            .event(&redaction.redacts);
+        self.note(delivery, record).await?;
         tracing::info!(resource = %reference, "a message that was redacted is marked as an error in the record");
         Ok(())
     }

@@ -12,7 +12,10 @@ use crate::{
     bridge::Bridge,
     failure,
     links::{Known, LinkedPart, NewMessage, State},
-    mapping::parts::{self, Part},
+    mapping::{
+        audit_event::{Deed, Record},
+        parts::{self, Part},
+    },
 };
 
 /// What is older than this may have been taken back meanwhile.
@@ -75,6 +78,12 @@ impl Bridge {
             .map_err(failure::links)?;
         self.name_events(communication).await?;
         self.ask_to_read_again(delivery, communication).await?;
+        let record = Record::new(Deed::SentToMatrix)
+            .by(sender_of(communication))
+            .resource(reference)
+            .room(&room)
+            .fingerprint(&fingerprint);
+        self.note(delivery, record).await?;
         tracing::info!(resource = %reference, parts = parts.len(), "message sent to its room");
         Ok(())
     }

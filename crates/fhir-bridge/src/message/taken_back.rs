@@ -6,6 +6,7 @@ use crate::{
     bridge::Bridge,
     failure,
     links::{Known, State},
+    mapping::audit_event::{Deed, Record},
 };
 
 /// What is said where the bridge may not redact somebody's message.
@@ -31,6 +32,10 @@ impl Bridge {
             .set_state(&known.resource, State::Gone)
             .await
             .map_err(failure::links)?;
+        let record = Record::new(Deed::TakenBack)
+            .resource(&known.resource)
+            .room(&known.room);
+        self.note(delivery, record).await?;
         tracing::info!(resource = %known.resource, "a message that was taken back in the record is taken back in its room");
         Ok(())
     }

@@ -3,7 +3,13 @@
 use matrix_appservice::{HandlerResult, Invite, ruma::UserId};
 
 use super::room::Work;
-use crate::{failure, mapping::invitation};
+use crate::{
+    failure,
+    mapping::{
+        audit_event::{Deed, Record},
+        invitation,
+    },
+};
 
 /// What those are told who are invited: nothing about anybody.
 const REASON: &str = "Invitation to a care network.";
@@ -20,6 +26,20 @@ impl Work<'_> {
         }
         let server = user.server_name();
         let room = self.room;
+        if let Some(refusal) = self.bridge.refuses(server).await {
+            tracing::warn!(%room, %server, %refusal, "not invited");
+            let record = Record::new(Deed::Refused)
+                .by_user(user.as_str(), true)
+                .room(room)
+                .resource(self.wish.resource)
+                .because(refusal.class());
+            return self.bridge.note_this_hour(record).await;
+        }
+        let record = Record::new(Deed::Admitted)
+            .by_user(user.as_str(), remote)
+            .room(room)
+            .resource(self.wish.resource);
+        self.bridge.note_this_hour(record).await?;
         match self.bot.invite(room, &invite).await {
             Ok(_) => tracing::info!(%room, %server, "invitation sent"),
             Err(error) if remote && !error.is_forbidden() => {

@@ -12,6 +12,7 @@ use crate::{
     failure,
     links::network::Placing,
     mapping::{
+        audit_event::{Deed, Record},
         identity::{self, USER_MAPPINGS},
         levels::{self, Kind, Own},
         membership::{self, Placed, Plan},
@@ -70,6 +71,10 @@ impl Bridge {
             .alias(self.ids.alias(resource));
         let made = bot.create_room(&room).await?;
         self.link_room(resource, &made.room_id).await?;
+        let record = Record::new(Deed::SentToMatrix)
+            .resource(resource)
+            .room(&made.room_id);
+        self.note_this_hour(record).await?;
         tracing::info!(%resource, room = %made.room_id, found_again = made.was_there, "room made");
         Ok(made.room_id)
     }
@@ -283,6 +288,11 @@ impl Work<'_> {
                 self.bot.kick(self.room, user, Some(REMOVED)).await
             };
             self.as_far_as_allowed(done)?;
+            let record = Record::new(Deed::Removed)
+                .by_user(user.as_str(), user.server_name() != self.bridge.server_name)
+                .resource(self.wish.resource)
+                .room(self.room);
+            self.bridge.note_this_hour(record).await?;
             tracing::info!(resource = %self.wish.resource, room = %self.room, server = %user.server_name(), "a former member was removed");
         }
         Ok(())

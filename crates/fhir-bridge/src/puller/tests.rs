@@ -3,7 +3,7 @@ use serde_json::json;
 use testbed::{Fault, FhirStub};
 
 use super::*;
-use crate::config::Config;
+use crate::{bridge::Shared, config::Config};
 
 const TEAM: ResourceType = ResourceType::CareTeam;
 
@@ -20,7 +20,11 @@ async fn bridge(folder: &std::path::Path, stub: &FhirStub) -> Bridge {
     let registration =
         Registration::parse(include_str!("../../../../registration/fhir-bridge.yaml")).unwrap();
     let server = config.servers().next().unwrap();
-    Bridge::open(&config, server, &registration).await.unwrap()
+    {
+        let journal = Journal::in_memory().await.unwrap();
+        let shared = Shared::open(&config, &registration, journal).unwrap();
+        Bridge::open(&config, server, &shared).await.unwrap()
+    }
 }
 
 fn team(name: &str) -> Value {

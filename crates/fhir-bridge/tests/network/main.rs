@@ -11,4 +11,5 @@ mod back;
 mod members;
 mod moving;
 mod phases;
+mod policy;
 mod stage;

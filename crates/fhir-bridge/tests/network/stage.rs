@@ -27,12 +27,19 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn set() -> Self {
+        Self::set_with(json!({})).await
+    }
+
+    /// With more of the configuration.
+    pub(crate) async fn set_with(more: Value) -> Self {
         let testbed = Testbed::shared().await.unwrap();
         // The same for all: two bridges at once on one FHIR server would both carry what is there.
         let appservice = testbed.appservice("bridge1").await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let fhir = testbed.start_fhir().await.unwrap();
-        let setup = BridgeSetup::of(&appservice, Path::new(PROGRAM), folder.path(), fhir.clone());
+        let mut setup =
+            BridgeSetup::of(&appservice, Path::new(PROGRAM), folder.path(), fhir.clone());
+        setup.config = Some(more);
         let bridge = Bridge::start(testbed, setup).await.unwrap();
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self {

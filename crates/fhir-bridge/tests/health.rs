@@ -1,0 +1,75 @@
+//! What operators are told, on real homeservers and a real FHIR server.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::{net::TcpListener, path::Path, time::Duration};
+
+use serde_json::{Value, json};
+use testbed::{Bridge, BridgeSetup, Testbed};
+use url::Url;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_fhir-bridge");
+const PATIENCE: Duration = Duration::from_mins(1);
+
+async fn ask(address: &str, path: &str) -> Option<(u16, Value)> {
+    let answer = reqwest::get(format!("http://{address}{path}")).await.ok()?;
+    Some((answer.status().as_u16(), answer.json().await.ok()?))
+}
+
+/// Waits until readiness says this of the FHIR server, and returns the whole answer.
+async fn wait(address: &str, fhir_server: &str) -> (u16, Value) {
+    let looking = async {
+        loop {
+            if let Some(answer) = ask(address, "/actuator/health/readiness").await
+                && answer.1["components"]["fhirServer"]["status"] == fhir_server
+                && answer.1["components"]["homeserverPushes"]["status"] == "UP"
+            {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bridge_is_ready_when_all_that_it_needs_is_there_and_says_what_is_not() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let testbed = Testbed::shared().await.unwrap();
+    let appservice = testbed.appservice("bridge1").await.unwrap();
+    let fhir = testbed.start_fhir().await.unwrap();
+    // Free when it is dropped.
+    let free = || {
+        TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+    };
+    let nobody = Url::parse(&format!("http://{}/fhir", free())).unwrap();
+    for (fhir, status, code, up) in [(nobody, "DOWN", 503, "DOWN"), (fhir, "UP", 200, "UP")] {
+        let address = free().to_string();
+        let folder = tempfile::tempdir().unwrap();
+        let mut setup = BridgeSetup::of(&appservice, Path::new(PROGRAM), folder.path(), fhir);
+        let contact = json!({"role": "m.role.admin", "email_address": "admin@vvt.example"});
+        setup.config = Some(json!({
+            "ops": {"listen": address},
+            "support": {"contacts": [contact]},
+        }));
+        let listen = setup.listen;
+        let bridge = Bridge::start(testbed, setup).await.unwrap();
+        let (answered, ready) = wait(&address, status).await;
+        assert_eq!((answered, &ready["status"]), (code, &json!(up)));
+        for component in ["database", "journal", "homeserver"] {
+            assert_eq!(ready["components"][component]["status"], "UP", "{ready}");
+        }
+        let live = ask(&address, "/actuator/health/liveness").await;
+        assert_eq!(live, Some((200, json!({"status": "UP"}))));
+        let support = ask(&listen.to_string(), "/.well-known/matrix/support").await;
+        assert_eq!(support, Some((200, json!({"contacts": [contact]}))));
+        bridge.stop().await;
+    }
+}
