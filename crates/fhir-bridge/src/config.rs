@@ -18,7 +18,7 @@ use url::Url;
 pub use self::{
     audit::{Audit, AuditSink},
     auth::{Auth, SendSecret, Tls},
-    fhir::Fhir,
+    fhir::{Fhir, Import},
     messages::{Messages, OnRedaction},
     network::{Directory, Moves, Network, Roles, RoomNames, UserMappings},
     ops::{Contact, Ops, Support},

@@ -16,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
 use self::cursor::{Cursor, Import};
-use crate::{bridge::Bridge, mapping::lane};
+use crate::{bridge::Bridge, config, mapping::lane};
 
 /// The types that are read, in the order in which a first start needs them.
 pub(crate) const TYPES: [ResourceType; 4] = [
@@ -29,6 +29,9 @@ pub(crate) const TYPES: [ResourceType; 4] = [
 /// How far apart the clocks of a server's machines may be. A cursor that is further ahead than this was made by a clock
 /// that was set back since.
 const CLOCKS: Duration = Duration::from_mins(1);
+
+/// How far before the first start reading begins when nothing is imported.
+const BEFORE: Duration = Duration::from_mins(1);
 
 /// The longest pause after failures.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -131,7 +134,12 @@ async fn pull(
     resource_type: &ResourceType,
 ) -> Result<bool, PullError> {
     let name = format!("{}/{resource_type}", bridge.source);
-    let cursor = journal.cursor(&name).await?;
+    let mut cursor = journal.cursor(&name).await?;
+    if cursor.is_none() && bridge.server.import == config::Import::None {
+        let from = begin(bridge, resource_type).await?.to_string();
+        journal.append(&[], Some((&name, &from))).await?;
+        cursor = Some(from);
+    }
     let query = |since| HistoryQuery {
         overlap: bridge.server.overlap(),
         ..HistoryQuery::since(since)
@@ -187,6 +195,14 @@ async fn pull(
         tracing::info!(%resource_type, changes = new, "changes are in the journal");
     }
     Ok(read.more)
+}
+
+/// Where reading begins when nothing is imported: some time ago by the server's clock.
+async fn begin(bridge: &Bridge, resource_type: &ResourceType) -> Result<Instant, PullError> {
+    let query = HistoryQuery::since(Some(Instant::now()));
+    let read = bridge.fhir.history_since(resource_type, &query).await?;
+    let now = read.server_time.unwrap_or_else(Instant::now);
+    Ok(now.earlier_by(BEFORE))
 }
 
 /// How far an import is. The number on the server is only asked for when there is more than one part.

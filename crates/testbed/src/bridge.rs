@@ -91,6 +91,8 @@ impl Bridge {
                 "url": setup.fhir,
                 "notify_url": format!("http://{}", setup.listen),
                 "poll_interval_seconds": 5,
+                // What other tests have left there is none of its business.
+                "import": "none",
             },
             // Several bridges may run at once.
             "ops": {"listen": null},

@@ -55,12 +55,26 @@ pub struct Fhir {
     /// transaction may take, since what is stored late may bear an earlier time. Default: 10.
     #[serde(default = "default_overlap")]
     pub overlap_seconds: u64,
+    /// What the first start takes over of what is there already. Default: `all`.
+    #[serde(default)]
+    pub import: Import,
     /// Where the FHIR server reaches the bridge's listener, to notify it of changes by a rest-hook
     /// subscription. Absent: the bridge only asks.
     pub notify_url: Option<Url>,
     /// Which subscriptions are created there for that.
     #[serde(default)]
     pub subscription: Subscription,
+}
+
+/// What the first start takes over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Import {
+    /// Everything.
+    #[default]
+    All,
+    /// What was changed in the minute before; what else there is, when it is changed, or needed for what is.
+    None,
 }
 
 fn default_poll() -> u64 {

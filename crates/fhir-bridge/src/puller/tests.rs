@@ -8,11 +8,15 @@ use crate::{bridge::Shared, config::Config};
 const TEAM: ResourceType = ResourceType::CareTeam;
 
 async fn bridge(folder: &std::path::Path, stub: &FhirStub) -> Bridge {
+    bridge_with(folder, json!({"url": stub.url()})).await
+}
+
+async fn bridge_with(folder: &std::path::Path, fhir: Value) -> Bridge {
     let config = json!({
         "registration": "registration.yaml",
         "data": "",
         "homeserver": {"name": "vvt", "url": "http://127.0.0.1:9"},
-        "fhir": {"url": stub.url()},
+        "fhir": fhir,
     });
     let file = folder.join("bridge.yaml");
     std::fs::write(&file, config.to_string()).unwrap();
@@ -86,6 +90,26 @@ async fn an_import_goes_on_where_it_was_and_doubles_nothing() {
     pull_all(&second, &journal).await;
     pull_all(&second, &journal).await;
     assert_eq!(waiting(&journal).await, 2_500);
+}
+
+#[tokio::test]
+async fn without_an_import_only_what_follows_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let stub = FhirStub::start().await.unwrap();
+    let old = stub.put_at(team("old"), "2026-11-20T12:00:00Z");
+    let journal = Journal::in_memory().await.unwrap();
+    let bridge = bridge_with(folder.path(), json!({"url": stub.url(), "import": "none"})).await;
+    pull_all(&bridge, &journal).await;
+    assert_eq!(waiting(&journal).await, 0);
+    assert!(stands(&journal).await.starts_with("2026-11-20T23:59:"));
+    let _ = stub.put(team("new"));
+    pull_all(&bridge, &journal).await;
+    assert_eq!(waiting(&journal).await, 1);
+    let mut changed = stub.get(&old).unwrap();
+    changed["name"] = "changed".into();
+    let _ = stub.put(changed);
+    pull_all(&bridge, &journal).await;
+    assert_eq!(waiting(&journal).await, 2);
 }
 
 #[tokio::test]
