@@ -6,7 +6,29 @@ fn parse(text: &str) -> Result<Registration, RegistrationError> {
     super::parse(text, Overrides::default())
 }
 
-const GOOD: &str = include_str!("../../../../../registration/fhir-bridge.yaml");
+const GOOD: &str = r##"# The bridge's registration, as a homeserver reads it. List this file in Synapse's homeserver.yaml:
+#
+#   app_service_config_files:
+#     - /data/fhir-bridge.yaml
+#
+# The two tokens are the Matrix specification's public examples. Replace both before you let anyone in:
+#   openssl rand -hex 32
+id: FHIR Bridge
+url: http://127.0.0.1:1234
+as_token: 30c05ae90a248a4188e620216fa72e349803310ec83e2a77b34fe90be6081f46
+hs_token: 312df522183efd404ec1cd22d2ffa4bbc76a8c1ccf541dd692eef281356bb74e
+sender_localpart: _fhir
+namespaces:
+  users:
+    - exclusive: true
+      regex: "@_fhir_bridge_.*"
+  aliases:
+    - exclusive: false
+      regex: "#_fhir_bridge_.*"
+  rooms:
+    - exclusive: false
+      regex: "!*"
+"##;
 
 fn refused(text: &str) -> String {
     parse(text).unwrap_err().to_string()
