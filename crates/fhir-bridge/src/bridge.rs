@@ -26,7 +26,10 @@ use crate::{
     links::Links,
     mapping::{fingerprint::Fingerprints, ids::Ids},
     message::Locks,
-    network::refresh::{self, REFRESH},
+    network::{
+        arrivals::{self, Arrivals, TIES},
+        refresh::{self, REFRESH},
+    },
     ops,
     policy::{Policy, source::Source},
     puller,
@@ -83,6 +86,10 @@ pub(crate) struct Bridge {
     pub(crate) audit: Arc<Audit>,
     /// The journal's source of what is to be written down.
     pub(crate) audits: &'static str,
+    /// Into which rooms somebody came from another homeserver a moment ago.
+    pub(crate) arrivals: Arrivals,
+    /// The journal's source of events that are sent because of it.
+    pub(crate) ties: &'static str,
     /// People who were read lately.
     pub(crate) people: Cache<ResourceRef, Option<fhir::Person>>,
     /// Who was found lately by an account or an identifier.
@@ -182,11 +189,16 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> anyhow::Resul
             tasks.spawn(keeping.instrument(bridge.span()));
         }
         all_hooks.push((hooks, pullers));
-        let (looking, watching) = (bridge.clone(), bridge.clone());
-        let stop = stop.clone();
-        let both = async move { tokio::join!(refresh::run(looking), watch::run(watching)) };
+        let (bridge, stop) = (bridge.clone(), stop.clone());
         let span = bridge.span();
-        tasks.spawn(async move { stop.run_until_cancelled(both.instrument(span)).await });
+        let all = async move {
+            tokio::join!(
+                refresh::run(bridge.clone()),
+                watch::run(bridge.clone()),
+                arrivals::run(bridge)
+            )
+        };
+        tasks.spawn(async move { stop.run_until_cancelled(all.instrument(span)).await });
     }
     let router = app
         .router()
@@ -245,6 +257,11 @@ fn build(
             let span = on_look.span();
             on_look.clone().refresh(delivery).instrument(span)
         });
+        let on_tie = bridge.clone();
+        app = app.on_entry(bridge.ties, move |delivery| {
+            let (bridge, span) = (on_tie.clone(), on_tie.span());
+            async move { bridge.tie(&delivery).await }.instrument(span)
+        });
     }
     Ok(app.build()?)
 }
@@ -264,6 +281,7 @@ impl Bridge {
             .secret("pseudonym key", &startup::random_hex()?)
             .await?;
         let content_key = links.secret("content key", &startup::random_hex()?).await?;
+        let arrivals = Arrivals::open(&links).await?;
         let retired = links.retired().await?.into_iter().collect();
         let directory = &config.network.directory;
         let lives = Duration::from_secs(directory.cache_seconds);
@@ -275,6 +293,8 @@ impl Bridge {
         Ok(Self {
             source: named(FHIR),
             looks: named(REFRESH),
+            arrivals,
+            ties: named(TIES),
             network: config.network.clone(),
             journal: shared.journal.clone(),
             policy: shared.policy.clone(),
@@ -351,6 +371,8 @@ impl Bridge {
         delivery: Delivery,
         event: Event,
     ) -> HandlerResult {
+        self.watch_arrivals(&delivery.bot(), &event, delivery.entry().received_at)
+            .await?;
         if self.is_refused(&delivery, &event).await? {
             return Ok(());
         }

@@ -1,5 +1,6 @@
 //! Which resource is which room, event or account: the bridge's own tables, ids only.
 
+pub(crate) mod arrivals;
 mod messages;
 pub(crate) mod network;
 mod reading;
@@ -188,7 +189,7 @@ impl Links {
 }
 
 /// Milliseconds since 1970.
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| {
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

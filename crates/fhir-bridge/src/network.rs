@@ -3,6 +3,7 @@
 //! A nested care team's members are members; its own space stays its own. What comes back from Matrix is in
 //! [`joined`] and [`guests`].
 
+pub(crate) mod arrivals;
 pub(crate) mod guests;
 mod invite;
 pub(crate) mod joined;

@@ -66,6 +66,13 @@ async fn a_message_goes_from_fhir_to_three_homeservers_and_back() {
     bridge.restart().await.unwrap();
     let after = scene::stays_the_same(testbed, &fhir, &played, Duration::from_secs(8)).await;
     after.unwrap();
+    // The pharmacist came right behind the GP, whose homeserver may not have heard of it.
+    assert!(
+        bridge
+            .log_text()
+            .unwrap()
+            .contains("what was sent while somebody came is told to their homeserver")
+    );
     bridge.stop().await;
 }
 

@@ -148,6 +148,9 @@ impl Server {
             let stop = self.stop.clone();
             self.tasks.spawn(async move {
                 tokio::select! {
+                    // In this order: behind a cut link not even what has come already is read, such as the first
+                    // words of a handshake.
+                    biased;
                     () = stop.cancelled() => {}
                     // The sender going away ends the connection, too.
                     _ = link.wait_for(|link| *link == Link::Cut) => {}

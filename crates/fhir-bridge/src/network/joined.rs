@@ -14,9 +14,10 @@ use serde::Deserialize;
 
 use crate::{bridge::Bridge, failure, thread::participants};
 
+/// What an `m.room.member` says.
 #[derive(Default, Deserialize)]
-struct Content {
-    membership: Option<MembershipState>,
+pub(super) struct Content {
+    pub(super) membership: Option<MembershipState>,
 }
 
 impl Bridge {
