@@ -6,51 +6,62 @@
     reason = "a command for people at a terminal"
 )]
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+mod audit;
+mod config;
+mod links;
+mod registration;
 
-use clap::{Parser, Subcommand};
+use std::{path::PathBuf, process::ExitCode};
 
-use crate::{audit, bridge, config::Config, import, logging};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+use crate::{bridge, config::Config, doctor::Doctor, import, logging};
 
 /// Keeps a FHIR R4 server and Matrix homeservers the same.
 ///
 /// A CareTeam becomes a space, a CommunicationRequest a room in it, a Communication a message; what
 /// people write in those rooms becomes Communications.
+///
+/// To begin: `config example` for a configuration, `registration generate` for what the homeserver
+/// reads, `doctor` for whether all of it works, then `run`.
 #[derive(Debug, Parser)]
-#[command(name = "fhir-bridge", version, arg_required_else_help = true)]
+#[command(
+    name = "fhir-bridge",
+    version,
+    arg_required_else_help = true,
+    after_long_help = "Exit codes: 0 it is done; 1 it could not be done, or a check failed; 2 the configuration or the \
+                       command line is wrong."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
-enum AuditCommand {
-    /// Check that no line of audit.log was changed, taken out or put in.
-    ///
-    /// Exits with 0 when each line follows from the one before, 1 when one doesn't.
-    Check {
-        /// The file; `audit.log` in the folder `data` of the configuration.
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-    },
+/// Where the configuration is.
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration file; `fhir-bridge config example` prints one to begin with.
+    #[arg(long, value_name = "FILE", env = "FHIR_BRIDGE_CONFIG")]
+    config: PathBuf,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, Args)]
+struct Output {
+    /// Print one JSON object in each line, for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// What the bridge has written down of what it did.
-    #[command(subcommand)]
-    Audit(AuditCommand),
     /// Run the bridge until Ctrl-C or SIGTERM.
     ///
     /// Exits with 0 after a stop that was asked for, 1 when it had to give up, 2 when the
     /// configuration or the command line is wrong.
     Run {
-        /// The configuration file; `bridge.yaml` in the repository is one to begin with.
-        #[arg(long, value_name = "FILE", env = "FHIR_BRIDGE_CONFIG")]
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigFile,
         /// How much the bridge says of itself: error, warn, info, debug or trace. Messages, names and
         /// tokens are at no level.
         #[arg(
@@ -61,29 +72,122 @@ enum Command {
         )]
         log: tracing::Level,
     },
+    /// Look whether everything works that the bridge needs, and say what to do where it doesn't.
+    ///
+    /// From the files over DNS, connections and clocks to what the homeserver and the FHIR servers
+    /// let the bridge do. It may be run beside a bridge that is at work. Where none is, it listens
+    /// for a moment in its place, and lets the homeserver keep its events.
+    Doctor {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Write nothing on the FHIR servers. Otherwise a Communication that is marked as an error
+        /// and belongs nowhere is created, changed and deleted.
+        #[arg(long)]
+        no_write: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// The configuration file: check it, or print one to begin with.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// The registration, which the homeserver reads: make or check one.
+    #[command(subcommand)]
+    Registration(registration::Command),
+    /// List which resource is which room, event and account: ids only.
+    ///
+    /// Reads the bridge's tables; it may run or not.
+    Links {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        filter: links::Filter,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Show what the bridge would do with everything that is on the FHIR servers now.
     ///
     /// `run` does it: at its first start it imports everything, and goes on where it was when it is stopped meanwhile.
     Import {
-        /// The configuration file.
-        #[arg(long, value_name = "FILE", env = "FHIR_BRIDGE_CONFIG")]
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigFile,
         /// List it, one line for each resource, and write nothing anywhere.
         #[arg(long, required = true)]
         dry_run: bool,
+    },
+    /// What the bridge has written down of what it did.
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Print a script that completes this command line in a shell.
+    ///
+    /// For bash: `fhir-bridge completions bash > /etc/bash_completion.d/fhir-bridge`.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
     },
 }
 
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let (config, log, dry_run) = match Cli::parse().command {
-        Command::Run { config, log } => (config, log, false),
-        Command::Import { config, .. } => (config, tracing::Level::WARN, true),
-        Command::Audit(AuditCommand::Check { file }) => return check_audit(&file),
-    };
-    logging::init(log);
-    let config = match Config::load(&config) {
+    match Cli::parse().command {
+        Command::Run { config, log } => {
+            logging::init(log);
+            with_config(&config, async |config| {
+                bridge::run(config).await.map(|()| ExitCode::SUCCESS)
+            })
+        }
+        Command::Doctor {
+            config,
+            no_write,
+            output,
+        } => {
+            logging::init(tracing::Level::ERROR);
+            with_config(&config, async |config| {
+                let doctor = Doctor {
+                    config,
+                    write: !no_write,
+                    json: output.json,
+                };
+                Ok(doctor.run().await)
+            })
+        }
+        Command::Config(command) => config::run(&command),
+        Command::Registration(command) => registration::run(&command),
+        Command::Links {
+            config,
+            filter,
+            output,
+        } => {
+            logging::init(tracing::Level::WARN);
+            with_config(&config, async |config| {
+                links::list(&config, &filter, output.json, &mut std::io::stdout())
+                    .await
+                    .map(|()| ExitCode::SUCCESS)
+            })
+        }
+        Command::Import { config, .. } => {
+            logging::init(tracing::Level::WARN);
+            with_config(&config, async |config| {
+                import::dry_run(&config, &mut std::io::stdout())
+                    .await
+                    .map(|()| ExitCode::SUCCESS)
+            })
+        }
+        Command::Audit(command) => audit::run(&command),
+        Command::Completions { shell } => {
+            let mut command = Cli::command();
+            clap_complete::generate(shell, &mut command, "fhir-bridge", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Does something with a configuration that is as it should be.
+fn with_config(
+    file: &ConfigFile,
+    work: impl AsyncFnOnce(Config) -> anyhow::Result<ExitCode>,
+) -> ExitCode {
+    let config = match Config::load(&file.config) {
         Ok(config) => config,
         Err(error) => return give_up(&error.into(), 2),
     };
@@ -91,48 +195,78 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return give_up(&error.into(), 1),
     };
-    let done = if dry_run {
-        runtime.block_on(import::dry_run(&config, &mut std::io::stdout()))
-    } else {
-        runtime.block_on(bridge::run(config))
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    match runtime.block_on(work(config)) {
+        Ok(code) => code,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => give_up(&error, 1),
     }
 }
 
-fn check_audit(file: &Path) -> ExitCode {
-    let name = file.display();
-    match audit::file::check(file) {
-        Ok(Ok(checked)) => {
-            println!(
-                "{name}: {} events, each follows from the one before.",
-                checked.events
-            );
-            if checked.torn > 0 {
-                println!(
-                    "{} lines are torn, as a crash or a full disk leaves them; what was in them stands further down.",
-                    checked.torn
-                );
-            }
-            ExitCode::SUCCESS
-        }
-        Ok(Err(line)) => {
-            eprintln!(
-                "{name}: line {line} does not follow from the one before: something was changed, taken out or put in."
-            );
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("{name} can't be read: {error}");
-            ExitCode::FAILURE
-        }
-    }
+/// Whether whoever reads what is printed has seen enough (`| head`).
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    })
 }
 
 /// One line that says what is wrong and what to do.
 fn give_up(error: &anyhow::Error, code: u8) -> ExitCode {
     tracing::error!("{error:#}");
     ExitCode::from(code)
+}
+
+/// An error with what caused it, in one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        // Some libraries repeat their cause.
+        if text.contains(&cause) {
+            text
+        } else {
+            format!("{text}: {cause}")
+        }
+    })
+}
+
+/// The address under which this machine reaches what listens on `listen`.
+pub(crate) fn reachable(listen: &str) -> String {
+    match listen.rsplit_once(':') {
+        Some(("0.0.0.0", port)) => format!("127.0.0.1:{port}"),
+        Some(("[::]", port)) => format!("[::1]:{port}"),
+        _ => listen.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes_once() {
+        let cause = std::io::Error::other("no such port");
+        let error = anyhow::Error::new(cause).context("nothing listens");
+        assert_eq!(chain(error.as_ref()), "nothing listens: no such port");
+        let one = std::io::Error::other("alone");
+        assert_eq!(chain(&one), "alone");
+    }
+
+    #[test]
+    fn what_listens_everywhere_is_asked_here() {
+        for (listen, reached) in [
+            ("0.0.0.0:1233", "127.0.0.1:1233"),
+            ("[::]:1233", "[::1]:1233"),
+            ("10.0.0.5:1233", "10.0.0.5:1233"),
+            ("bridge:1233", "bridge:1233"),
+        ] {
+            assert_eq!(reachable(listen), reached);
+        }
+    }
 }

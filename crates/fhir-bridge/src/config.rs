@@ -4,15 +4,18 @@ mod audit;
 mod auth;
 mod fhir;
 mod messages;
+mod mistake;
 mod network;
 mod ops;
 mod policy;
+mod reference;
 mod subscription;
 
 use std::path::{Path, PathBuf};
 
 use matrix_appservice::ruma::OwnedServerName;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use self::{
@@ -23,11 +26,12 @@ pub use self::{
     network::{Directory, Moves, Network, Roles, RoomNames, UserMappings},
     ops::{Contact, Ops, Support},
     policy::{Federation, FederationList, Policy},
+    reference::{example, reference, schema},
     subscription::{Subscription, SubscriptionKind},
 };
 
 /// All settings of the bridge. Relative paths are meant from the folder of the configuration file.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The registration file that the homeserver reads too.
@@ -70,10 +74,11 @@ pub struct Config {
 }
 
 /// The homeserver that lists the registration.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Homeserver {
     /// Its name, as in its users' ids: `server_name` of Synapse's configuration.
+    #[schemars(with = "String")]
     pub name: OwnedServerName,
     /// Where its client-server API is reached.
     pub url: Url,
@@ -117,8 +122,9 @@ impl Config {
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(file)
             .map_err(|error| ConfigError::Unreadable(file.to_owned(), error))?;
-        let mut config: Self = serde_yaml::from_str(&text)
-            .map_err(|error| ConfigError::Yaml(file.to_owned(), error.to_string()))?;
+        let mut config: Self = serde_yaml::from_str(&text).map_err(|error| {
+            ConfigError::Yaml(file.to_owned(), mistake::tell(&error.to_string()))
+        })?;
         let folder = file.parent().unwrap_or(Path::new(""));
         config.registration = folder.join(&config.registration);
         config.data = folder.join(&config.data);
@@ -200,8 +206,9 @@ mod tests {
     #[test]
     fn a_fault_is_told_with_file_line_and_key() {
         for (text, words) in [
-            (GOOD.replace("data:", "dta:"), "unknown field `dta`"),
+            (GOOD.replace("data:", "dta:"), "unknown key `dta`"),
             (GOOD.replace("data:", "dta:"), "line"),
+            (GOOD.replace("data:", "dta:"), "did you mean `data`?"),
             (
                 GOOD.replace("  name: vvt", "  name: 'no name'"),
                 "server name is not a valid",

@@ -1,6 +1,7 @@
 //! Which resource is which room, event or account: the bridge's own tables, ids only.
 
 pub(crate) mod arrivals;
+pub(crate) mod listing;
 mod messages;
 pub(crate) mod network;
 mod reading;

@@ -60,7 +60,11 @@ fn a_configuration_that_is_wrong_is_told_in_one_line() {
     fs::write(folder.join("bridge.yaml"), "registration: [").unwrap();
     assert_ends(folder, 2, &["bridge.yaml", "line"]);
     config(folder, |config| config["homserver"] = "x".into());
-    assert_ends(folder, 2, &["unknown field `homserver`", "homeserver"]);
+    assert_ends(
+        folder,
+        2,
+        &["unknown key `homserver`", "did you mean `homeserver`?"],
+    );
     config(folder, |config| config["prefix"] = "_other_".into());
     assert_ends(folder, 1, &["registration.yaml", "@_other_.*", "prefix"]);
     config(folder, |config| {

@@ -1,9 +1,10 @@
 //! What is written down of what the bridge does.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Where what the bridge does is written down, for those who have to account for it.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Audit {
     /// Where it goes. Default: `file`.
@@ -11,7 +12,7 @@ pub struct Audit {
 }
 
 /// Where audit events go.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AuditSink {
     /// Into `audit.log` in the folder `data`: one JSON object in a line, each with the hash of the one before.

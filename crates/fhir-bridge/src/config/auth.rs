@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use fhir::{ClientCredentials, Proof, Secret};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 /// How the bridge shows who it is.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Auth {
     /// Not at all, or by its TLS certificate alone.
@@ -52,7 +53,7 @@ pub enum Auth {
 }
 
 /// Where a client's secret is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SendSecret {
     /// In the `Authorization` header.
@@ -166,7 +167,7 @@ impl Auth {
 }
 
 /// Which certificates the bridge trusts, and its own.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// The certificates (PEM) of the authorities to trust, in place of the operating system's.

@@ -6,7 +6,8 @@ use std::{
 };
 
 use fhir::{FhirClient, Secret, SetupError};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{Auth, Config, Subscription, Tls};
@@ -28,7 +29,7 @@ const TAKEN: [&str; 8] = [
 const LONGEST_NAME: usize = 32;
 
 /// A FHIR server.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fhir {
     /// What it is called among several, in `fhir_servers`: its ghosts and aliases begin with `prefix` and this
@@ -67,7 +68,7 @@ pub struct Fhir {
 }
 
 /// What the first start takes over.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Import {
     /// Everything.

@@ -1,9 +1,10 @@
 //! The section `messages`.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// What is carried over of messages, and how.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Messages {
     /// The largest file that is carried over, in bytes. Default: 26214400 (25 MiB).
@@ -26,7 +27,7 @@ pub struct Messages {
 
 /// What becomes of a message in the record when it is redacted in Matrix. Its status is
 /// `entered-in-error` in any case, and the record's history keeps what it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnRedaction {
     /// What it said is removed, its files too.

@@ -1,14 +1,16 @@
 //! Settings of care networks: rooms, roles, who is told what about whom.
 
 use matrix_appservice::ruma::RoomVersionId;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// How care teams and conversations look in Matrix, and what comes back from there.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
     /// The version of the rooms that are made. From 12 on the bridge is above everybody in them by
     /// having made them; below, it takes a power level of 200. Default: `12`.
+    #[schemars(with = "String")]
     pub room_version: RoomVersionId,
     /// What a conversation's room is called. Default: `neutral`.
     pub room_names: RoomNames,
@@ -49,7 +51,7 @@ impl Default for Network {
 }
 
 /// What a conversation's room is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RoomNames {
     /// `Conversation`, all of them.
@@ -60,7 +62,7 @@ pub enum RoomNames {
 }
 
 /// What a professional's new Matrix account takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Moves {
     /// The directory entry has the same UZI number, URA number and role code as when the old account was
@@ -73,7 +75,7 @@ pub enum Moves {
 
 /// Role codes, each as `system|code`, or a code alone for any system. Of several, the highest counts; without any,
 /// the type of resource decides.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Roles {
     /// Power level 100.
@@ -108,7 +110,7 @@ impl Default for Roles {
 
 /// What is told about a ghost in `custom.user_mappings`. Room state is federated and stays for ever: the
 /// default tells nothing. A BSN is never told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[allow(
     clippy::struct_excessive_bools,
@@ -128,7 +130,7 @@ pub struct UserMappings {
 }
 
 /// The directory: what the FHIR server knows about people.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Directory {
     /// Whether Matrix accounts are also looked for in `Endpoint`s. Default: yes.

@@ -1,9 +1,10 @@
 //! How the bridge is watched.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// How the bridge is watched.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ops {
     /// Where health is asked for: `GET /actuator/health/liveness` and `/readiness`. Nothing private is told there, but
@@ -26,7 +27,7 @@ impl Default for Ops {
 /// pass that path to the bridge.
 ///
 /// [Specification](https://spec.matrix.org/v1.17/client-server-api/#getwell-knownmatrixsupport)
-#[derive(Debug, Clone, Default, Deserialize, serde::Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Support {
     /// People.
@@ -38,13 +39,14 @@ pub struct Support {
 }
 
 /// Somebody to be asked.
-#[derive(Debug, Clone, Deserialize, serde::Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Contact {
     /// `m.role.admin`, `m.role.security`, or another one.
     pub role: String,
     /// A Matrix user.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub matrix_id: Option<matrix_appservice::ruma::OwnedUserId>,
     /// An address for e-mail.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -6,18 +6,21 @@ use std::{
 };
 
 use matrix_appservice::ruma::{OwnedServerName, api::MatrixVersion};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 /// Who may take part: which homeservers' people are invited, and may invite and write.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
     /// Whether homeservers that nobody has named may take part. Default: `open`.
     pub federation: Federation,
     /// Homeservers that may take part in a closed federation, beside our own and those on the list.
+    #[schemars(with = "Vec<String>")]
     pub allow: Vec<OwnedServerName>,
     /// Homeservers that may not take part, whatever else says that they may.
+    #[schemars(with = "Vec<String>")]
     pub deny: Vec<OwnedServerName>,
     /// A list of those that may take part in a closed federation.
     pub list: Option<FederationList>,
@@ -29,7 +32,7 @@ pub struct Policy {
 }
 
 /// Whether homeservers that nobody has named may take part.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Federation {
     /// They may: trust comes from the directory's entries.
@@ -40,7 +43,7 @@ pub enum Federation {
 }
 
 /// Where the list of those that may take part is.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FederationList {
     /// A file with it. Either this or `url`.

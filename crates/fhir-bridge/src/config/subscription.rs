@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use fhir::Topic;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Which subscriptions the bridge creates on a FHIR server, when `notify_url` says where it is reached.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Subscription {
     /// Of which kind. Default: `rest-hook`.
@@ -27,7 +28,7 @@ pub struct Subscription {
 }
 
 /// The kind of a subscription.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SubscriptionKind {
     /// R4's own: a search, a URL, an empty notification.

@@ -170,8 +170,8 @@ impl Source {
         ok
     }
 
-    /// Returns how many entries were passed over.
-    async fn read(&self) -> Result<usize, SourceError> {
+    /// Reads it once. Returns how many entries were passed over.
+    pub(crate) async fn read(&self) -> Result<usize, SourceError> {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let bytes = self.fetch().await?;
         let list = FederationList::parse(&bytes, &self.keys)?;
