@@ -10,9 +10,7 @@ use anyhow::Context;
 use fhir::{FhirClient, ResourceRef};
 use matrix_appservice::{
     AppService, Delivery, Event, HandlerError, HandlerResult, Intent, Journal, Registration,
-    listen,
     ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId},
-    shutdown_signal,
 };
 use tokio::sync::{MutexGuard, Notify};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -23,6 +21,7 @@ use crate::{
     config::{self, Config, Network},
     directory::{cache::Cache, watch},
     failure, hooks,
+    lifecycle::{self, Carried},
     links::Links,
     mapping::{fingerprint::Fingerprints, ids::Ids},
     message::Locks,
@@ -139,39 +138,25 @@ impl Shared {
     }
 }
 
-/// Runs the bridge until Ctrl-C or SIGTERM.
-///
-/// # Errors
-///
-/// One sentence that says what is wrong and what to do.
-pub async fn run(config: Config) -> anyhow::Result<()> {
-    let stop = CancellationToken::new();
-    let on_signal = stop.clone();
-    tokio::spawn(async move {
-        shutdown_signal().await;
-        tracing::info!("stopping: no new work, what is at work may finish");
-        on_signal.cancel();
-    });
-    run_until(config, stop).await
-}
-
 /// Runs the bridge until `stop` is cancelled.
 ///
 /// # Errors
 ///
-/// As [`run`].
-pub async fn run_until(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
-    let registration = Registration::load(&config.registration)?;
+/// One sentence that says what is wrong and what to do.
+pub(crate) async fn run_on(
+    config: &Config,
+    carried: &mut Carried,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let registration = config.registration()?;
     startup::private_folder(&config.data)?;
     // First, because it says when another bridge works here.
-    let journal = Journal::open(config.data.join("journal.db")).await?;
-    let shared = Shared::open(&config, &registration, journal.clone())?;
+    let journal = carried.journal(&config.data.join("journal.db")).await?;
+    let shared = Shared::open(config, &registration, journal.clone())?;
     let federation_list = shared.federation_list.clone();
-    let servers = Servers::open(&config, &shared).await?;
-    let app = build(&servers, registration, &config, journal)?;
-    let listener = listen(&config.listen)
-        .await
-        .context("check `listen`: is another bridge running?")?;
+    let servers = Servers::open(config, &shared).await?;
+    let app = build(&servers, registration, config, journal)?;
+    let listener = carried.listen(&config.listen).await?;
     tracing::info!(listen = config.listen, "the bridge takes transactions");
 
     let tasks = TaskTracker::new();
@@ -204,15 +189,13 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> anyhow::Resul
         .router()
         .merge(hooks::router(all_hooks))
         .merge(ops::support(&config.support));
-    ops::start(&servers, &app, &config, &stop, &tasks).await?;
+    ops::start(&servers, &app, config, &stop, &tasks).await?;
     if let Some(list) = federation_list {
         let stop = stop.clone();
-        tasks.spawn(async move {
-            let keeping = async { tokio::join!(list.keep(), list.on_hangup()) };
-            stop.run_until_cancelled(keeping).await
-        });
+        tasks.spawn(async move { stop.run_until_cancelled(list.keep()).await });
     }
-    let fatal = startup::watch_peers(&servers, &app, &config, &stop, &tasks);
+    let fatal = startup::watch_peers(&servers, &app, config, &stop, &tasks);
+    lifecycle::is_ready();
     let result = app.run(listener, router, stop.clone()).await;
     stop.cancel();
     tasks.close();
@@ -240,6 +223,7 @@ fn build(
     .on_event(move |delivery, event| on_event.clone().matrix_event(delivery, event))
     .on_receipt(move |delivery, receipt| on_receipt.clone().receipt_came(delivery, receipt))
     .homeserver_versions(config.policy.matrix_versions())
+    .drain_timeout(Duration::from_secs(config.drain_seconds))
     .on_user_query(move |bot, user| on_user.clone().user_query(bot, user));
     for bridge in servers.iter() {
         let on_fhir = bridge.clone();

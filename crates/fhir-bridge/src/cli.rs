@@ -15,7 +15,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::{bridge, config::Config, doctor::Doctor, import, logging};
+use crate::{config::Config, doctor::Doctor, import, lifecycle, logging, startup};
 
 /// Keeps a FHIR R4 server and Matrix homeservers the same.
 ///
@@ -56,6 +56,9 @@ struct Output {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the bridge until Ctrl-C or SIGTERM.
+    ///
+    /// A second signal ends it at once. SIGHUP has the configuration, the registration and the federation
+    /// list read again.
     ///
     /// Exits with 0 after a stop that was asked for, 1 when it had to give up, 2 when the
     /// configuration or the command line is wrong.
@@ -129,11 +132,15 @@ enum Command {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    startup::set_up_tls();
     match Cli::parse().command {
         Command::Run { config, log } => {
             logging::init(log);
+            let file = config.config.clone();
             with_config(&config, async |config| {
-                bridge::run(config).await.map(|()| ExitCode::SUCCESS)
+                lifecycle::run(file, config)
+                    .await
+                    .map(|()| ExitCode::SUCCESS)
             })
         }
         Command::Doctor {
@@ -195,7 +202,10 @@ fn with_config(
         Ok(runtime) => runtime,
         Err(error) => return give_up(&error.into(), 1),
     };
-    match runtime.block_on(work(config)) {
+    let done = runtime.block_on(work(config));
+    // Nothing that is left has anything to lose.
+    runtime.shutdown_background();
+    match done {
         Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => give_up(&error, 1),

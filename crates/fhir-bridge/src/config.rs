@@ -10,6 +10,7 @@ mod ops;
 mod policy;
 mod reference;
 mod subscription;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,7 @@ pub use self::{
     policy::{Federation, FederationList, Policy},
     reference::{example, reference, schema},
     subscription::{Subscription, SubscriptionKind},
+    tokens::Tokens,
 };
 
 /// All settings of the bridge. Relative paths are meant from the folder of the configuration file.
@@ -36,6 +38,12 @@ pub use self::{
 pub struct Config {
     /// The registration file that the homeserver reads too.
     pub registration: PathBuf,
+    /// Where the registration's tokens come from, when not from its file.
+    #[serde(default)]
+    pub tokens: Tokens,
+    /// How long what is at work may take when the bridge is stopped, in seconds. Default: 10.
+    #[serde(default = "default_drain")]
+    pub drain_seconds: u64,
     /// Where the bridge listens, for the homeserver and for the FHIR server's notifications.
     /// Default: `127.0.0.1:1234`.
     #[serde(default = "default_listen")]
@@ -88,6 +96,10 @@ fn default_listen() -> String {
     "127.0.0.1:1234".to_owned()
 }
 
+fn default_drain() -> u64 {
+    10
+}
+
 fn default_prefix() -> String {
     "_fhir_bridge_".to_owned()
 }
@@ -131,6 +143,7 @@ impl Config {
         for fhir in config.fhir.iter_mut().chain(&mut config.fhir_servers) {
             fhir.relative_to(folder);
         }
+        config.tokens.relative_to(folder);
         config.policy.relative_to(folder);
         config.check(file)?;
         Ok(config)
@@ -147,7 +160,10 @@ impl Config {
         if let Some(what) = mistake_in_url(&self.homeserver.url) {
             return error("homeserver.url", what);
         }
-        if let Some((key, what)) = self.policy.fault().or_else(|| self.support.fault()) {
+        let fault = (self.policy.fault())
+            .or_else(|| self.support.fault())
+            .or_else(|| self.tokens.fault());
+        if let Some((key, what)) = fault {
             return error(key, what);
         }
         if let Some((key, what)) = self.mistake_in_servers() {

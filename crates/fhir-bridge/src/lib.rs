@@ -14,6 +14,7 @@ mod doctor;
 mod failure;
 mod hooks;
 mod import;
+mod lifecycle;
 mod links;
 mod logging;
 pub mod mapping;

@@ -21,6 +21,12 @@ use crate::{
 /// How often a peer that gives no answer is asked again.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// Says which cryptography TLS uses, before anything makes a client.
+pub(crate) fn set_up_tls() {
+    // Fails when it is said already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// The prefix has to lie in the registration's namespaces, or the homeserver refuses ghosts and aliases.
 pub(crate) fn check_namespaces(
     prefix: &str,

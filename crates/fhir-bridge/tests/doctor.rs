@@ -58,7 +58,8 @@ fn assert_fails(checks: &[Value], name: &str, seen: &str) {
     let failed = checks
         .iter()
         .find(|check| check["check"] == name && check["outcome"] == "failed");
-    let failed = failed.unwrap_or_else(|| panic!("{name} has not failed: {checks:#?}"));
+    assert!(failed.is_some(), "{name} has not failed: {checks:#?}");
+    let failed = failed.unwrap();
     assert!(failed["seen"].as_str().unwrap().contains(seen), "{failed}");
     assert!(failed["advice"].as_str().unwrap().len() > 10, "{failed}");
 }

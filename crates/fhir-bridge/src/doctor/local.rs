@@ -15,7 +15,7 @@ use crate::{
 
 /// Reads the registration and what is odd in it. `None` when nothing can be done with it.
 pub(super) fn registration(config: &Config, report: &mut Report) -> Option<Registration> {
-    let registration = match Registration::load(&config.registration) {
+    let registration = match config.registration() {
         Ok(registration) => registration,
         Err(error) => {
             report.fail(

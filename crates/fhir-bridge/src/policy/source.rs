@@ -7,14 +7,14 @@ use std::{
 };
 
 use anyhow::Context;
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 use url::Url;
 
 use super::{
     Policy,
     list::{BadList, FederationList, Key},
 };
-use crate::config;
+use crate::{config, startup};
 
 /// How long the source may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -51,7 +51,6 @@ pub(crate) struct Source {
     /// The last good copy.
     copy: PathBuf,
     last: Mutex<Option<Instant>>,
-    wanted: Notify,
 }
 
 enum Place {
@@ -84,6 +83,7 @@ impl Source {
         let place = match (&config.file, &config.url) {
             (Some(file), _) => Place::File(file.clone()),
             (None, Some(url)) => {
+                startup::set_up_tls();
                 let client = reqwest::Client::builder()
                     .timeout(PATIENCE)
                     // It is the operator who says where the list is, nobody else.
@@ -101,7 +101,6 @@ impl Source {
             keys,
             copy: data.join("federation-list"),
             last: Mutex::default(),
-            wanted: Notify::new(),
         };
         source.take_copy();
         Ok(source)
@@ -132,27 +131,7 @@ impl Source {
                 failures += 1;
                 Duration::from_secs(1 << failures.min(8)).min(LONGEST_PAUSE.min(self.refresh))
             };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.wanted.notified() => {}
-            }
-        }
-    }
-
-    /// SIGHUP has it read at once, for as long as this is polled.
-    pub(crate) async fn on_hangup(&self) {
-        #[cfg(unix)]
-        {
-            use tokio::signal::unix::{SignalKind, signal};
-            let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-                tracing::warn!(
-                    "SIGHUP can't be listened for; the federation list is read on its timer"
-                );
-                return;
-            };
-            while hangup.recv().await.is_some() {
-                self.wanted.notify_one();
-            }
+            tokio::time::sleep(pause).await;
         }
     }
 
