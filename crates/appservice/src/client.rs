@@ -40,7 +40,10 @@ use self::{
     uploads::UploadLimit,
 };
 pub use self::{config::ClientConfig, error::Error, versions::Versions};
-use crate::registration::{Registration, Token};
+use crate::{
+    measures,
+    registration::{Registration, Token},
+};
 
 /// The longest answer that is read.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
@@ -324,12 +327,11 @@ impl Client {
     ) -> Result<Answering, Error> {
         // Never closed.
         let place = self.0.calls.clone().acquire_owned().await.ok();
-        let response = self
-            .0
-            .http
-            .execute(request)
-            .await
-            .map_err(|source| Error::unreachable(route, source))?;
+        let began = std::time::Instant::now();
+        let response = self.0.http.execute(request).await;
+        let status = response.as_ref().ok().map(reqwest::Response::status);
+        measures::request(began.elapsed(), status);
+        let response = response.map_err(|source| Error::unreachable(route, source))?;
         let answering = Answering {
             route,
             response,

@@ -43,11 +43,14 @@ use self::{
 use crate::{
     client::Client,
     journal::{Due, Entry, Feed, Journal, JournalError, MATRIX, cause, now_ms},
+    measures,
     store::Queue,
 };
 
 /// The pause after the database failed.
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
+/// Why a lane is held whose entry failed in an earlier process.
+const BEFORE: &str = "it failed before the restart";
 /// Lanes and entries that are read before the handlers get a turn again.
 const REFILLS_AT_ONCE: usize = 64;
 const ENTRIES_AT_ONCE: usize = 256;
@@ -237,6 +240,10 @@ impl Dispatcher {
         let range = (self.scanned_to, up_to);
         let page = self.feed.waiting(None, range, PAGE).await?;
         for entry in page.entries {
+            if entry.due_at > now {
+                self.journal
+                    .hold(&entry, entry.attempts, entry.due_at, BEFORE);
+            }
             self.lanes.offer(entry, now);
         }
         self.scanned_to = self.scanned_to.max(page.up_to);
@@ -266,6 +273,7 @@ impl Dispatcher {
         let handler = self.handlers.get(&entry.source).cloned();
         let timeout = self.limits.handler_timeout;
         async move {
+            let began = Instant::now();
             let result = match handler {
                 None => Err(HandlerError::never(format!(
                     "no handler for entries of the source {:?}",
@@ -287,6 +295,7 @@ impl Dispatcher {
                     }
                 }
             };
+            measures::handled(&entry.source, began.elapsed(), result.as_ref().err());
             Outcome { entry, result }
         }
     }
@@ -335,7 +344,7 @@ impl Dispatcher {
                     tracing::error!(entry = entry.id, error = %error, "the failed attempt is not in the journal");
                     self.inherited = self.inherited.max(entry.id);
                 }
-                self.lanes.failed(&entry.lane, entry.id, due_at);
+                self.hold(&entry, attempts, due_at, error.class());
             }
             Verdict::Dead if entry.passes() => {
                 tracing::warn!(
@@ -353,7 +362,19 @@ impl Dispatcher {
 
     fn finish(&mut self, entry: &Entry) {
         self.journal.done(entry.id);
+        self.go_on(entry);
+    }
+
+    /// The lane waits for this entry.
+    fn hold(&mut self, entry: &Entry, attempts: u32, due_at: i64, class: &str) {
+        self.lanes.failed(&entry.lane, entry.id, due_at);
+        self.journal.hold(entry, attempts, due_at, class);
+    }
+
+    /// The lane goes on behind this entry.
+    fn go_on(&mut self, entry: &Entry) {
         self.lanes.finished(&entry.lane);
+        self.journal.let_go(entry);
     }
 
     async fn bury(&mut self, entry: &Entry, attempts: u32, class: &str) {
@@ -366,12 +387,15 @@ impl Dispatcher {
             "entry is a dead letter: kept, and its lane goes on"
         );
         match self.journal.bury(entry.id, attempts, class).await {
-            Ok(()) => self.lanes.finished(&entry.lane),
+            Ok(()) => {
+                measures::buried(&entry.source);
+                self.go_on(entry);
+            }
             Err(error) => {
                 tracing::error!(entry = entry.id, error = %error, "the dead letter is not in the journal, its lane waits");
                 self.inherited = self.inherited.max(entry.id);
                 let pause = i64::try_from(DATABASE_PAUSE.as_millis()).unwrap_or(1000);
-                self.lanes.failed(&entry.lane, entry.id, now_ms() + pause);
+                self.hold(entry, attempts, now_ms() + pause, class);
             }
         }
     }

@@ -29,6 +29,7 @@ mod entry;
 mod error;
 mod feed;
 mod feeds;
+mod held;
 mod inbox;
 pub(crate) mod intake;
 mod latest;
@@ -44,7 +45,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::SystemTime,
 };
@@ -57,6 +58,7 @@ pub(crate) use self::entry::seen_key;
 pub use self::{
     entry::{DeadLetter, Entry, NewEntry, Stats},
     error::JournalError,
+    held::HeldLane,
     retention::Retention,
 };
 pub(crate) use self::{
@@ -65,13 +67,17 @@ pub(crate) use self::{
 };
 use self::{
     feeds::Feeds,
+    held::Held,
     inbox::{Fresh, Inbox},
     intake::{Intake, Readers, readers_of},
     ledger::Ledger,
     split::{BadBody, Split},
 };
-use crate::store::{
-    MemoryStore, Newest, PostgresStore, Queue, Row, Settlement, SqliteStore, State, Store,
+use crate::{
+    measures,
+    store::{
+        MemoryStore, Newest, PostgresStore, Queue, Row, Settlement, SqliteStore, State, Store,
+    },
 };
 
 /// The source of the events that a homeserver pushed. What else it pushes has sources that begin
@@ -101,6 +107,10 @@ struct Inner {
     /// Locked before `ledger`, where both are.
     feeds: Mutex<Feeds>,
     ledger: Mutex<Ledger>,
+    /// Never locked together with another one.
+    held: Mutex<Held>,
+    /// When a transaction was stored last, Unix time in ms; 0: not since this was opened.
+    pushed_at: AtomicI64,
     /// One push at a time, so that the inbox is in order.
     push_turn: tokio::sync::Mutex<()>,
     take_in_turn: tokio::sync::Mutex<()>,
@@ -225,6 +235,7 @@ impl Journal {
             split::split(txn_id, body, intake)
         });
         let id = stored.map_err(PushError::NotStored)?;
+        self.0.pushed_at.store(received_at, Ordering::Relaxed);
         match split {
             Ok(split) => {
                 let fresh = Fresh {
@@ -277,6 +288,8 @@ impl Journal {
     ) -> Result<u64, JournalError> {
         let readers = lock(&self.0.readers).clone();
         let received_at = now_ms();
+        // How many of them are new is told as one number: it is counted under the first one's.
+        let source = entries.first().map(|entry| entry.source);
         let (rows, under_way) = {
             let mut feeds = lock(&self.0.feeds);
             let mut rows = Vec::new();
@@ -294,6 +307,9 @@ impl Journal {
             .map(|(name, value)| (name.as_str(), value.as_str()));
         let new = self.0.store.append(&rows, cursor, received_at).await;
         lock(&self.0.feeds).stored(under_way);
+        if let (Some(source), Ok(new)) = (source, &new) {
+            measures::entries(source, *new);
+        }
         new
     }
 
@@ -401,7 +417,27 @@ impl Journal {
             dead: counts.dead,
             done: counts.done,
             kept: counts.kept,
+            held: lock(&self.0.held).len() as u64,
+            pushed_at: Some(self.0.pushed_at.load(Ordering::Relaxed)).filter(|at| *at > 0),
         })
+    }
+
+    /// Lanes that wait because their oldest entry has failed and is tried again later, at most `limit`: those
+    /// with the oldest entries first. Of one that failed before a restart, the class of the failure isn't known until it
+    /// is tried again.
+    #[must_use]
+    pub fn held_lanes(&self, limit: usize) -> Vec<HeldLane> {
+        lock(&self.0.held).first(limit)
+    }
+
+    /// The lane of an entry waits for it.
+    pub(crate) fn hold(&self, entry: &Entry, attempts: u32, due_at: i64, error: &str) {
+        lock(&self.0.held).hold(entry, attempts, due_at, error);
+    }
+
+    /// The lane of an entry goes on behind it.
+    pub(crate) fn let_go(&self, entry: &Entry) {
+        lock(&self.0.held).let_go(entry);
     }
 
     /// Who reads what is appended from now on.
@@ -485,6 +521,8 @@ impl Inner {
             inbox: Mutex::new(Inbox::behind()),
             feeds: Mutex::new(Feeds::above(opened.entry)),
             ledger: Mutex::default(),
+            held: Mutex::default(),
+            pushed_at: AtomicI64::new(0),
             push_turn: tokio::sync::Mutex::default(),
             take_in_turn: tokio::sync::Mutex::default(),
             settle_turn: tokio::sync::Mutex::default(),

@@ -42,6 +42,7 @@ pub mod guide;
 mod handlers;
 mod intent;
 mod journal;
+pub mod measures;
 pub mod registration;
 mod server;
 pub mod store;
@@ -68,7 +69,9 @@ pub use self::{
         Media, Message, NewEvent, Profile, ReadMarkers, SOURCE_KEY, SpaceChild, StateEvent,
         Thumbnail, WhoAmI,
     },
-    journal::{DeadLetter, Entry, Journal, JournalError, MATRIX, NewEntry, Retention, Stats},
+    journal::{
+        DeadLetter, Entry, HeldLane, Journal, JournalError, MATRIX, NewEntry, Retention, Stats,
+    },
 };
 
 /// The README's code has to compile too.

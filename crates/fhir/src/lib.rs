@@ -41,6 +41,7 @@ mod check;
 mod client;
 mod error;
 mod instant;
+pub mod measures;
 mod model;
 mod notification;
 mod raw;

@@ -139,6 +139,10 @@ pub struct Stats {
     pub done: u64,
     /// Messages to devices, and other things that encryption needs, that no handler asks for yet.
     pub kept: u64,
+    /// Lanes that wait because their oldest entry has failed: see [`Journal::held_lanes`](crate::Journal::held_lanes).
+    pub held: u64,
+    /// When the homeserver's last transaction was stored, Unix time in ms; `None`: not since the journal was opened.
+    pub pushed_at: Option<i64>,
 }
 
 /// What an entry is remembered by: opaque, and of the same length whatever it stands for.

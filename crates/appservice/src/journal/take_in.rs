@@ -1,7 +1,10 @@
 //! From transactions to entries in the lanes: keys are looked up, ids are given, each reader gets its
 //! own.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -14,7 +17,10 @@ use super::{
     ledger::Open,
     lock, row, split,
 };
-use crate::store::{LatestRow, Row};
+use crate::{
+    measures,
+    store::{LatestRow, Row},
+};
 
 /// Transactions that are read from the store at once.
 const STORED_AT_ONCE: u32 = 16;
@@ -120,6 +126,7 @@ impl Journal {
         let mut ledger = lock(&self.0.ledger);
         for transaction in candidates {
             let open = transaction.open(&seen, &mut feeds);
+            open.count();
             let entries: Vec<Arc<Entry>> = open
                 .entries
                 .iter()
@@ -229,6 +236,24 @@ impl Candidates {
             }
         }
         open
+    }
+}
+
+impl Open {
+    /// Counts what is new.
+    fn count(&self) {
+        let events = self.entries.iter().map(|(entry, _)| entry);
+        let rows = self
+            .rows
+            .iter()
+            .chain(self.latest.iter().map(|one| &one.row));
+        let mut new = BTreeMap::new();
+        for entry in events.chain(rows.map(|row| &row.entry)) {
+            *new.entry(entry.source.as_str()).or_insert(0) += 1;
+        }
+        for (source, new) in new {
+            measures::entries(source, new);
+        }
     }
 }
 

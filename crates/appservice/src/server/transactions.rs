@@ -12,7 +12,10 @@ use axum::{
 };
 
 use super::{Answer, MatrixError, ok};
-use crate::journal::{PushError, split::BadBody};
+use crate::{
+    journal::{PushError, split::BadBody},
+    measures,
+};
 
 /// How long a body may take to come in. The homeserver gives up after as long.
 const BODY_DEADLINE: Duration = Duration::from_mins(1);
@@ -36,6 +39,11 @@ pub(super) async fn put(
         }
     })?;
     let pushed = state.journal.push(txn_id, body, state.intake.clone()).await;
+    measures::transaction(match &pushed {
+        Ok(()) => "stored",
+        Err(PushError::Bad(_)) => "refused",
+        Err(PushError::NotStored(_) | PushError::Panicked) => "failed",
+    });
     match pushed {
         Ok(()) => ok(),
         Err(PushError::Bad(BadBody::NotJson)) => Err(MatrixError::NotJson),

@@ -169,9 +169,9 @@ impl FhirClient {
     ) -> Result<Option<BinaryContent>, Error> {
         let call = self.call(&Method::GET, "Binary/[id]");
         let (request, shown) = self.bytes_request(Method::GET, reference).await?;
-        let response = request
-            .header(ACCEPT, ANYTHING)
-            .send()
+        let request = request.header(ACCEPT, ANYTHING);
+        let response = self
+            .timed(request)
             .await
             .map_err(|error| http::transport(&call, &error))?;
         if !response.status().is_success() {
@@ -233,9 +233,9 @@ impl FhirClient {
         if let Some(context) = context {
             request = request.header(SECURITY_CONTEXT, context.to_string());
         }
-        let response = request
-            .body(reqwest::Body::wrap(body))
-            .send()
+        let request = request.body(reqwest::Body::wrap(body));
+        let response = self
+            .timed(request)
             .await
             .map_err(|error| http::transport(&call, &error))?;
         if response.status().is_success() {

@@ -34,6 +34,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 #[must_use]
 pub struct FhirClientBuilder {
     base_url: String,
+    name: String,
     auth: Auth,
     tls: Tls,
     media_type: String,
@@ -82,6 +83,7 @@ impl FhirClient {
     pub fn builder(base_url: &str) -> FhirClientBuilder {
         FhirClientBuilder {
             base_url: base_url.to_owned(),
+            name: String::new(),
             auth: Auth::None,
             tls: Tls::default(),
             media_type: "application/fhir+json".to_owned(),
@@ -92,6 +94,12 @@ impl FhirClient {
 }
 
 impl FhirClientBuilder {
+    /// What the server is called where [requests are timed](crate::measures). Default: nothing.
+    pub fn name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
     /// Sends `Authorization: Bearer …` with every request. Default: none.
     pub fn bearer(self, token: SecretString) -> Self {
         self.auth(Auth::Bearer(Secret::Given(token)))
@@ -156,6 +164,7 @@ impl FhirClientBuilder {
         Ok(FhirClient {
             inner: Arc::new(Inner {
                 http,
+                name: self.name,
                 base,
                 tokens,
                 media_type,

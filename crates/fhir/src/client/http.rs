@@ -11,7 +11,7 @@ use reqwest::{
 use serde_json::Value;
 
 use super::{FhirClient, outcome};
-use crate::{Call, Error, Instant, Unavailable};
+use crate::{Call, Error, Instant, Unavailable, measures};
 
 /// The longest wait that a server may ask for with `Retry-After`.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
@@ -97,6 +97,18 @@ impl FhirClient {
         }
     }
 
+    /// Sends it and takes the time until the answer's head.
+    pub(super) async fn timed(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> reqwest::Result<reqwest::Response> {
+        let began = std::time::Instant::now();
+        let response = request.send().await;
+        let status = response.as_ref().ok().map(|one| one.status().as_u16());
+        measures::request(&self.inner.name, began.elapsed(), status);
+        response
+    }
+
     async fn exchange_once(
         &self,
         request: &Request,
@@ -120,7 +132,8 @@ impl FhirClient {
                 .header(CONTENT_TYPE, content_type.clone())
                 .body(body.clone());
         }
-        let mut response = http.send().await.map_err(|e| transport(&call, &e))?;
+        let response = self.timed(http).await;
+        let mut response = response.map_err(|e| transport(&call, &e))?;
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
         let mut body = Vec::new();

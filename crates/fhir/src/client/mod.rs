@@ -48,6 +48,8 @@ pub struct FhirClient {
 
 struct Inner {
     http: reqwest::Client,
+    /// What the server is called where requests are timed.
+    name: String,
     base: BaseUrl,
     tokens: auth::Tokens,
     media_type: HeaderValue,
