@@ -12,7 +12,7 @@ use std::sync::{
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use matrix_appservice::{Delivery, HandlerError, HandlerResult, Journal, NewEntry};
+use matrix_appservice::{Delivery, HandlerError, HandlerResult, Journal, MATRIX, NewEntry};
 use sha2::{Digest, Sha256};
 
 use self::file::AuditFile;
@@ -21,6 +21,7 @@ use crate::{
     config::AuditSink,
     failure,
     mapping::audit_event::{Agent, Record},
+    ops::flows::Direction,
 };
 
 /// The journal's source of what is to be written down.
@@ -43,15 +44,15 @@ impl Audit {
     }
 
     /// Takes a record; when this returns, it will be delivered. Records of the same `work` about the same things
-    /// count once, so that it can be run again.
+    /// count once, so that it can be run again. Returns whether it is new, as far as that is known.
     async fn note(
         &self,
         (journal, source): (&Journal, &'static str),
         work: [&str; 2],
         record: &Record,
-    ) -> HandlerResult {
+    ) -> Result<bool, HandlerError> {
         if self.sink == AuditSink::None {
-            return Ok(());
+            return Ok(true);
         }
         let about = [&record.resource, &record.room, &record.event]
             .map(|part| part.as_deref().unwrap_or_default());
@@ -62,11 +63,11 @@ impl Audit {
             .map_err(|_| HandlerError::never("audit record that is no JSON"))?;
         // Each in a lane of its own: they hold each other up in nothing.
         let lane = format!("{source}/{key}");
-        journal
+        let new = journal
             .append(&[NewEntry::new(source, key, lane, payload)], None)
             .await
             .map_err(|error| HandlerError::unavailable(error.to_string()))?;
-        Ok(())
+        Ok(new > 0)
     }
 
     /// Delivers a record.
@@ -100,14 +101,24 @@ impl Audit {
 }
 
 impl Bridge {
-    /// Writes down what the handler of this delivery did; run again, it counts once.
+    /// Writes down, and counts, what the handler of this delivery did; run again, it counts once.
     pub(crate) async fn note(&self, delivery: &Delivery, record: Record) -> HandlerResult {
         let entry = delivery.entry();
         let own = entry.key.clone().unwrap_or_else(|| entry.id.to_string());
         let work = [entry.source.as_str(), own.as_str()];
-        self.audit
+        let new = self
+            .audit
             .note((&self.journal, self.audits), work, &record)
-            .await
+            .await?;
+        if new {
+            let direction = if entry.source == MATRIX {
+                Direction::ToFhir
+            } else {
+                Direction::ToMatrix
+            };
+            self.flows.count(direction, record.deed);
+        }
+        Ok(())
     }
 
     /// Writes down what was done beside any delivery. What is done to the same things again within the hour
@@ -120,7 +131,8 @@ impl Bridge {
         };
         self.audit
             .note((&self.journal, self.audits), [&hour, &who], &record)
-            .await
+            .await?;
+        Ok(())
     }
 }
 

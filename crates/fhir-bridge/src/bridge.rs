@@ -29,7 +29,7 @@ use crate::{
         arrivals::{self, Arrivals, TIES},
         refresh::{self, REFRESH},
     },
-    ops,
+    ops::{self, flows::Flows},
     policy::{Policy, source::Source},
     puller,
     servers::Servers,
@@ -95,6 +95,10 @@ pub(crate) struct Bridge {
     pub(crate) found: Cache<String, Option<ResourceRef>>,
     /// How many ghosts of a person were deactivated.
     pub(crate) retired: Mutex<HashMap<ResourceRef, u32>>,
+    /// When its changes were read last.
+    pub(crate) reads: puller::Reads,
+    /// What is carried over, in numbers.
+    pub(crate) flows: Arc<Flows>,
     /// Wakes the look at what is due.
     pub(crate) due: Notify,
     /// One room is made at a time for each resource: two at once would leave one of them behind.
@@ -113,6 +117,7 @@ pub(crate) struct Shared {
     policy: Arc<Policy>,
     federation_list: Option<Arc<Source>>,
     audit: Arc<Audit>,
+    flows: Arc<Flows>,
 }
 
 impl Shared {
@@ -134,6 +139,7 @@ impl Shared {
             policy,
             federation_list,
             audit: Arc::new(Audit::new(config.audit.sink, file)),
+            flows: Arc::default(),
         })
     }
 }
@@ -150,6 +156,8 @@ pub(crate) async fn run_on(
 ) -> anyhow::Result<()> {
     let registration = config.registration()?;
     startup::private_folder(&config.data)?;
+    // Before there is anything to be counted.
+    ops::metrics::install();
     // First, because it says when another bridge works here.
     let journal = carried.journal(&config.data.join("journal.db")).await?;
     let shared = Shared::open(config, &registration, journal.clone())?;
@@ -288,6 +296,8 @@ impl Bridge {
             people: Cache::new(lives, directory.cache_entries),
             found: Cache::new(lives, directory.cache_entries),
             retired: Mutex::new(retired),
+            reads: puller::Reads::default(),
+            flows: shared.flows.clone(),
             due: Notify::new(),
             name: server.name.clone(),
             server: server.clone(),

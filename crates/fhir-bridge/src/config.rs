@@ -145,6 +145,7 @@ impl Config {
         }
         config.tokens.relative_to(folder);
         config.policy.relative_to(folder);
+        config.ops.relative_to(folder);
         config.check(file)?;
         Ok(config)
     }
@@ -161,6 +162,7 @@ impl Config {
             return error("homeserver.url", what);
         }
         let fault = (self.policy.fault())
+            .or_else(|| self.ops.fault())
             .or_else(|| self.support.fault())
             .or_else(|| self.tokens.fault());
         if let Some((key, what)) = fault {

@@ -95,6 +95,28 @@ impl Links {
         Ok(text.as_deref().and_then(ResourceRef::parse))
     }
 
+    /// Which resource has which room: those of one resource or one room, or all, behind `after`, in the order of
+    /// resources.
+    pub(crate) async fn rooms(
+        &self,
+        resource: Option<&str>,
+        room: Option<&str>,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<(String, String)>, LinksError> {
+        Ok(sqlx::query_as(
+            "SELECT resource, room_id FROM room
+             WHERE resource > ?1 AND (?2 IS NULL OR resource = ?2) AND (?3 IS NULL OR room_id = ?3)
+             ORDER BY resource LIMIT ?4",
+        )
+        .bind(after)
+        .bind(resource)
+        .bind(room)
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
     pub(crate) async fn link_room(
         &self,
         resource: &ResourceRef,
@@ -191,7 +213,12 @@ impl Links {
 
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    unix_ms(SystemTime::now())
+}
+
+/// A time in milliseconds since 1970.
+pub(crate) fn unix_ms(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH);
     since.map_or(0, |since| {
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     })

@@ -1,34 +1,50 @@
-//! How the bridge is watched: health, for those who run it.
+//! How the bridge is watched, by those who run it.
 //!
-//! `GET /actuator/health/liveness` says whether the process works, `GET /actuator/health/readiness` also whether all
-//! that it needs does, component by component: 200 with `UP`, or 503 with `DOWN`. Both only tell what was found by a
-//! look that is taken now and then, so that asking often costs nothing.
+//! Health and metrics are for everybody who reaches the listener: programs ask for them, and nothing private is in them.
+//! The page and its API show which rooms and resources there are, and change what becomes of dead letters, so they are for
+//! those who have the token (see [`access`]).
 
+mod access;
+mod api;
 mod components;
+mod desk;
+pub(crate) mod flows;
+mod health;
 mod look;
+pub(crate) mod metrics;
+mod page;
+#[cfg(test)]
+mod testing;
 
-use std::{future::IntoFuture, sync::Arc, time::Duration};
+use std::{future::IntoFuture, net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{DefaultBodyLimit, Request},
     http::StatusCode,
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
 use matrix_appservice::{AppService, listen};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    components::{Components, Status},
+    access::Access,
+    desk::Desk,
     look::{Look, look_on},
 };
 use crate::{
     config::{Config, Support},
     servers::Servers,
 };
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The largest body that is taken: forms hold a token or two.
+const MOST_BYTES: usize = 16 * 1024;
 
 /// Starts the listener for operators, where there is one, and the looks.
 pub(crate) async fn start(
@@ -44,26 +60,57 @@ pub(crate) async fn start(
     let listener = listen(address)
         .await
         .context("check `ops.listen`: is another bridge running?")?;
-    tracing::info!(listen = address, "health is told");
-    let components = Arc::new(Components::default());
+    let access = Access::of(&config.ops, listener.local_addr()?)?;
+    let page = access.is_anybody();
+    tracing::info!(listen = address, page, "operators are told how it goes");
+    let desk = Desk::try_new(servers.clone(), app.journal().clone(), access)?;
+    metrics::begin(&desk);
     let oldest_waiting = Duration::from_secs(config.ops.oldest_waiting_seconds);
     let look = Look::new(servers.clone(), app, oldest_waiting);
-    let looking = look_on(look, components.clone());
-    let serving = axum::serve(listener, router(components));
+    let looking = look_on(look, desk.components.clone());
+    let router = router(desk).into_make_service_with_connect_info::<SocketAddr>();
+    // Whoever keeps a connection open may not keep the journal open: it is opened anew when the configuration is read
+    // again.
+    let serving =
+        axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
     let stop = stop.clone();
     tasks.spawn(async move {
-        let both = async { tokio::join!(looking, serving.into_future()) };
-        Box::pin(stop.run_until_cancelled(both)).await;
+        let looking = Box::pin(stop.run_until_cancelled(looking));
+        let (_, served) = tokio::join!(looking, serving.into_future());
+        if let Err(error) = served {
+            tracing::error!(%error, "operators are not told any more how it goes");
+        }
     });
     Ok(())
 }
 
 /// What is asked on the listener for operators.
-fn router(components: Arc<Components>) -> Router {
-    Router::new()
-        .route("/actuator/health/liveness", get(liveness))
-        .route("/actuator/health/readiness", get(readiness))
-        .with_state(components)
+fn router(desk: Desk) -> Router {
+    let mut router = Router::new()
+        .route("/actuator/health/liveness", get(health::liveness))
+        .route("/actuator/health/readiness", get(health::readiness))
+        .route("/metrics", get(metrics::get));
+    if desk.access.is_anybody() {
+        router = router
+            .merge(page::router(&desk))
+            .nest("/api/v1", api::router(&desk));
+    }
+    router
+        .layer(middleware::from_fn(in_time))
+        .layer(DefaultBodyLimit::max(MOST_BYTES))
+        .with_state(desk)
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(PATIENCE, next.run(request)).await;
+    answer.unwrap_or_else(|_| {
+        let error = format!("no answer within {} s", PATIENCE.as_secs());
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(json!({"error": error})),
+        )
+            .into_response()
+    })
 }
 
 /// Whom to ask for help, where the configuration says it.
@@ -80,36 +127,10 @@ pub(crate) fn support(support: &Support) -> Router {
     )
 }
 
-async fn liveness(State(components): State<Arc<Components>>) -> Response {
-    answer(components.are_looked_at(), None)
-}
-
-async fn readiness(State(components): State<Arc<Components>>) -> Response {
-    let all = components.all();
-    let ready = components.are_looked_at() && all.iter().all(|(_, status)| *status == Status::Up);
-    let all = all
-        .into_iter()
-        .map(|(name, status)| (name.to_owned(), json!({"status": status.as_str()})))
-        .collect();
-    answer(ready, Some(all))
-}
-
-fn answer(up: bool, components: Option<Map<String, Value>>) -> Response {
-    let (code, status) = if up {
-        (StatusCode::OK, Status::Up)
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Status::Down)
-    };
-    let mut body = json!({"status": status.as_str()});
-    if let Some(components) = components {
-        body["components"] = components.into();
-    }
-    (code, Json(body)).into_response()
-}
-
 #[cfg(test)]
 mod tests {
     use axum::{body::Body, http::Request};
+    use serde_json::Value;
     use tower::ServiceExt;
 
     use super::*;
@@ -122,29 +143,6 @@ mod tests {
             .await
             .unwrap();
         (status, serde_json::from_slice(&body).unwrap_or_default())
-    }
-
-    #[tokio::test]
-    async fn it_is_ready_when_all_are_up_and_alive_while_somebody_looks() {
-        let components = Arc::new(Components::default());
-        let router = router(components.clone());
-        let [live, ready] = ["/actuator/health/liveness", "/actuator/health/readiness"];
-        // Nobody has looked yet.
-        assert_eq!(ask(&router, ready).await.0, 503);
-        components.set("database", Status::Up);
-        components.set("fhirServer", Status::Down);
-        components.looked();
-        assert_eq!(ask(&router, live).await, (200, json!({"status": "UP"})));
-        let down = json!({"status": "DOWN", "components": {
-            "database": {"status": "UP"}, "fhirServer": {"status": "DOWN"},
-        }});
-        assert_eq!(ask(&router, ready).await, (503, down));
-        components.set("fhirServer", Status::Up);
-        assert_eq!(ask(&router, ready).await.0, 200);
-        components.stand_still();
-        assert_eq!(ask(&router, live).await.0, 503);
-        assert_eq!(ask(&router, ready).await.0, 503);
-        assert_eq!(ask(&router, "/other").await.0, 404);
     }
 
     #[tokio::test]

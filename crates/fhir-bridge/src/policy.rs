@@ -87,6 +87,16 @@ impl Policy {
         }
     }
 
+    /// Whether homeservers that nobody has named may not take part.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// How many homeservers the configuration allows, and how many it denies.
+    pub(crate) fn named(&self) -> (usize, usize) {
+        (self.allow.len(), self.deny.len())
+    }
+
     /// The list that counts now.
     pub(crate) fn list(&self) -> Option<Arc<FederationList>> {
         self.list

@@ -5,10 +5,16 @@
 
 mod cursor;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use fhir::{Change, ChangeKind, Changes, HistoryQuery, Instant, ResourceRef, ResourceType, Retry};
-use matrix_appservice::{Journal, NewEntry};
+use matrix_appservice::{Journal, JournalError, NewEntry};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -16,7 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
 use self::cursor::{Cursor, Import};
-use crate::{bridge::Bridge, config, mapping::lane};
+use crate::{bridge::Bridge, config, links::now_ms, mapping::lane};
 
 /// The types that are read, in the order in which a first start needs them.
 pub(crate) const TYPES: [ResourceType; 4] = [
@@ -35,6 +41,53 @@ const BEFORE: Duration = Duration::from_mins(1);
 
 /// The longest pause after failures.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// When each type was read to its end last.
+#[derive(Default)]
+pub(crate) struct Reads([AtomicI64; TYPES.len()]);
+
+impl Reads {
+    fn note(&self, index: usize) {
+        self.0[index].store(now_ms(), Ordering::Relaxed);
+    }
+
+    /// In the order of [`TYPES`], Unix time in ms; `None` for one that wasn't since the start.
+    pub(crate) fn all(&self) -> [Option<i64>; TYPES.len()] {
+        self.0
+            .each_ref()
+            .map(|at| Some(at.load(Ordering::Relaxed)).filter(|at| *at > 0))
+    }
+}
+
+/// How far the reading of a type is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// It hasn't begun.
+    New,
+    /// What was there at first is being read; so many are.
+    Importing(u64),
+    /// It follows what changes, and is at this time of the server's.
+    Following(Instant),
+}
+
+/// How far the reading of a type is, by its cursor.
+pub(crate) async fn progress(
+    bridge: &Bridge,
+    resource_type: &ResourceType,
+) -> Result<Progress, JournalError> {
+    let name = cursor_name(bridge, resource_type);
+    Ok(match bridge.journal.cursor(&name).await? {
+        None => Progress::New,
+        Some(text) => match Cursor::parse(Some(&text)) {
+            Cursor::Since(since) => Progress::Following(since),
+            Cursor::Import(import) => Progress::Importing(import.done),
+        },
+    })
+}
+
+fn cursor_name(bridge: &Bridge, resource_type: &ResourceType) -> String {
+    format!("{}/{resource_type}", bridge.source)
+}
 
 /// Wakes the reader of a type.
 #[derive(Clone)]
@@ -82,6 +135,7 @@ pub(crate) fn start(
                         Ok(true) => continue,
                         Ok(false) => {
                             failures = 0;
+                            bridge.reads.note(index);
                             interval
                         }
                         Err(error) => {
@@ -133,7 +187,7 @@ async fn pull(
     journal: &Journal,
     resource_type: &ResourceType,
 ) -> Result<bool, PullError> {
-    let name = format!("{}/{resource_type}", bridge.source);
+    let name = cursor_name(bridge, resource_type);
     let mut cursor = journal.cursor(&name).await?;
     if cursor.is_none() && bridge.server.import == config::Import::None {
         let from = begin(bridge, resource_type).await?.to_string();

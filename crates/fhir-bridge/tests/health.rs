@@ -13,6 +13,7 @@ use testbed::{Bridge, BridgeSetup, Testbed};
 use url::Url;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_fhir-bridge");
+const METRICS: &str = include_str!("../../../docs/metrics.md");
 const PATIENCE: Duration = Duration::from_mins(1);
 
 async fn ask(address: &str, path: &str) -> Option<(u16, Value)> {
@@ -34,6 +35,39 @@ async fn wait(address: &str, fhir_server: &str) -> (u16, Value) {
         }
     };
     tokio::time::timeout(PATIENCE, looking).await.unwrap()
+}
+
+/// What a bridge exports that has just begun is documented, and says what is up.
+async fn assert_metrics(address: &str, fhir_server: &str) {
+    let answer = reqwest::get(format!("http://{address}/metrics")).await;
+    let text = answer.unwrap().text().await.unwrap();
+    let samples = text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    for line in samples {
+        let name = line.split(['{', ' ']).next().unwrap();
+        let ends = ["_bucket", "_sum", "_count"];
+        let name = ends
+            .iter()
+            .find_map(|end| name.strip_suffix(end))
+            .unwrap_or(name);
+        let row = format!("| `{name}` |");
+        assert!(METRICS.contains(&row), "docs/metrics.md lacks {line}");
+    }
+    let up = u8::from(fhir_server == "UP");
+    let fhir = if up == 1 { "2xx" } else { "none" };
+    for begin in [
+        format!("fhir_bridge_component_up{{component=\"fhirServer\"}} {up}"),
+        "fhir_bridge_component_up{component=\"homeserverPushes\"} 1".to_owned(),
+        "fhir_bridge_journal_waiting 0".to_owned(),
+        "matrix_appservice_request_duration_seconds_count{status=\"2xx\"}".to_owned(),
+        format!("fhir_request_duration_seconds_count{{server=\"\",status=\"{fhir}\"}}"),
+    ] {
+        assert!(
+            text.lines().any(|line| line.starts_with(&begin)),
+            "{begin} is not in\n{text}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,6 +100,7 @@ async fn a_bridge_is_ready_when_all_that_it_needs_is_there_and_says_what_is_not(
         for component in ["database", "journal", "homeserver"] {
             assert_eq!(ready["components"][component]["status"], "UP", "{ready}");
         }
+        assert_metrics(&address, status).await;
         let live = ask(&address, "/actuator/health/liveness").await;
         assert_eq!(live, Some((200, json!({"status": "UP"}))));
         let support = ask(&listen.to_string(), "/.well-known/matrix/support").await;

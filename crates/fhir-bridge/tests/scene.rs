@@ -6,8 +6,9 @@
     reason = "a test that cannot go on fails; what it prints helps when it does"
 )]
 
-use std::{path::Path, time::Duration};
+use std::{net::TcpListener, path::Path, time::Duration};
 
+use serde_json::{Value, json};
 use testbed::{Bridge, BridgeSetup, Testbed, scene};
 
 /// The same for all: two bridges at once on one FHIR server would both carry what is there.
@@ -15,9 +16,56 @@ const APPSERVICE: &str = "bridge1";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_fhir-bridge");
 
 async fn bridge(testbed: &Testbed, appservice: &testbed::Appservice, folder: &Path) -> Bridge {
+    start(testbed, appservice, folder, json!({})).await
+}
+
+async fn start(
+    testbed: &Testbed,
+    appservice: &testbed::Appservice,
+    folder: &Path,
+    config: Value,
+) -> Bridge {
     let fhir = testbed.start_fhir().await.unwrap();
-    let setup = BridgeSetup::of(appservice, Path::new(PROGRAM), folder, fhir);
+    let setup = BridgeSetup::of(appservice, Path::new(PROGRAM), folder, fhir).with(config);
     Bridge::start(testbed, setup).await.unwrap()
+}
+
+/// What operators are told of a scene: what was carried, in each number that is documented, and nothing private.
+async fn assert_told(address: &str, played: &scene::Played) {
+    let get = async |path: &str| {
+        let answer = reqwest::get(format!("http://{address}{path}")).await;
+        answer.unwrap().text().await.unwrap()
+    };
+    let numbers = get("/metrics").await;
+    let told = [
+        &numbers,
+        &get("/").await,
+        &get("/api/v1/status").await,
+        &get("/api/v1/links?limit=500").await,
+        &get("/api/v1/dead-letters").await,
+    ];
+    for (number, word) in played.private.iter().enumerate() {
+        let is_told = told.iter().any(|told| told.contains(word.as_str()));
+        assert!(!is_told, "private word {number} is told to operators");
+    }
+    for id in [&played.space, &played.room, &played.thread] {
+        assert!(!numbers.contains(id.as_str()), "{id} is in the metrics");
+    }
+    for line in [
+        "fhir_bridge_messages_total{direction=\"to_matrix\",outcome=\"new\"} 2",
+        "fhir_bridge_messages_total{direction=\"to_fhir\",outcome=\"new\"} 2",
+        "fhir_bridge_dead_letters 0",
+    ] {
+        assert!(numbers.lines().any(|one| one == line), "{line}\n{numbers}");
+    }
+    let metrics = include_str!("../../../docs/metrics.md");
+    let (metrics, _) = metrics.split_once("## Labels").unwrap();
+    let names = metrics.lines().filter_map(|row| row.strip_prefix("| `"));
+    for name in names.filter_map(|row| row.split('`').next()) {
+        // There is no list here.
+        let may_miss = name.contains("federation_list");
+        assert!(may_miss || numbers.contains(name), "{name}\n{numbers}");
+    }
 }
 
 /// Nothing private stands in what the bridge has said, at the level `trace`, nor in its folder's files
@@ -47,7 +95,11 @@ async fn a_message_goes_from_fhir_to_three_homeservers_and_back() {
     let testbed = Testbed::shared().await.unwrap();
     let appservice = testbed.appservice(APPSERVICE).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let bridge = bridge(testbed, &appservice, folder.path()).await;
+    // Free again at the end of the line.
+    let operators = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let operators = operators.unwrap().to_string();
+    let config = json!({"ops": {"listen": operators}});
+    let bridge = start(testbed, &appservice, folder.path(), config).await;
     let fhir = testbed.fhir_url().unwrap();
 
     let played = scene::play(
@@ -60,6 +112,7 @@ async fn a_message_goes_from_fhir_to_three_homeservers_and_back() {
     .await
     .unwrap();
     assert_silent(&bridge, &appservice, &played.private);
+    assert_told(&operators, &played).await;
 
     // Whoever restarts it finds that nothing happens again.
     bridge.stop().await;

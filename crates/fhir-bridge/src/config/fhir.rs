@@ -114,6 +114,7 @@ impl Fhir {
             None => self.auth.of_client(),
         };
         FhirClient::builder(self.url.as_str())
+            .name(self.name.as_deref().unwrap_or_default())
             .auth(auth)
             .tls(self.tls.of_client())
             .media_type(&self.media_type)

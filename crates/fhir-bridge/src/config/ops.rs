@@ -1,5 +1,7 @@
 //! How the bridge is watched.
 
+use std::path::{Path, PathBuf};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,9 +9,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ops {
-    /// Where health is asked for: `GET /actuator/health/liveness` and `/readiness`. Nothing private is told there, but
-    /// it is for those who run the bridge. Default: `127.0.0.1:1233`; `null`: nowhere.
+    /// Where those who run the bridge are told how it goes: health (`GET /actuator/health/liveness` and `/readiness`) and
+    /// numbers (`GET /metrics`) for everybody who gets there, the page (`GET /`) and its API (`/api/v1/`) for those who have
+    /// the token. Default: `127.0.0.1:1233`; `null`: nowhere.
     pub listen: Option<String>,
+    /// A file with the token for the page and the API: at least 16 characters, read at the start. Either this or
+    /// `token_env`. Without one, they are served on a loopback address only, to everybody on this machine.
+    pub token_file: Option<PathBuf>,
+    /// The variable of the environment that holds the token.
+    pub token_env: Option<String>,
     /// The bridge is not ready while something waits for longer than this. Default: 900.
     pub oldest_waiting_seconds: u64,
 }
@@ -18,8 +26,25 @@ impl Default for Ops {
     fn default() -> Self {
         Self {
             listen: Some("127.0.0.1:1233".to_owned()),
+            token_file: None,
+            token_env: None,
             oldest_waiting_seconds: 900,
         }
+    }
+}
+
+impl Ops {
+    /// Makes paths those from `folder`.
+    pub(super) fn relative_to(&mut self, folder: &Path) {
+        if let Some(file) = &mut self.token_file {
+            *file = folder.join(&*file);
+        }
+    }
+
+    /// What is wrong with it: the key, and what it must be.
+    pub(super) fn fault(&self) -> Option<(&'static str, &'static str)> {
+        (self.token_file.is_some() && self.token_env.is_some())
+            .then_some(("ops.token_file", "or `token_env`, not both"))
     }
 }
 

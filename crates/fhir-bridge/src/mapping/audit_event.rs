@@ -44,7 +44,7 @@ impl Deed {
     }
 
     /// `AuditEvent.subtype`, in our own words: FHIR's say nothing of a bridge.
-    fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         match self {
             Self::SentToMatrix => "sent-to-matrix",
             Self::StoredInFhir => "stored-in-fhir",

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::bridge::lock;
+use crate::{bridge::lock, links::now_ms};
 
 /// When nobody has looked for so long, whoever looks is stuck.
 const STANDS_STILL: Duration = Duration::from_mins(3);
@@ -27,17 +27,41 @@ impl Status {
     }
 }
 
+/// What was found of a component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) status: Status,
+    /// Since when it is so, Unix time in ms.
+    pub(crate) since: i64,
+    /// Why it is down, without content.
+    pub(crate) problem: Option<String>,
+}
+
 /// All components, as they were when they were looked at last.
 #[derive(Debug, Default)]
 pub(crate) struct Components {
-    found: Mutex<BTreeMap<&'static str, Status>>,
+    found: Mutex<BTreeMap<&'static str, Found>>,
     looked_at: Mutex<Option<Instant>>,
 }
 
 impl Components {
     /// Notes how a component is. Returns whether that is new.
-    pub(crate) fn set(&self, name: &'static str, status: Status) -> bool {
-        lock(&self.found).insert(name, status) != Some(status)
+    pub(crate) fn set(&self, name: &'static str, problem: Option<String>) -> bool {
+        let status = match problem {
+            None => Status::Up,
+            Some(_) => Status::Down,
+        };
+        let mut all = lock(&self.found);
+        let before = all.get(name).filter(|before| before.status == status);
+        let is_new = before.is_none();
+        let since = before.map_or_else(now_ms, |before| before.since);
+        let found = Found {
+            status,
+            since,
+            problem,
+        };
+        all.insert(name, found);
+        is_new
     }
 
     /// All were looked at.
@@ -49,11 +73,19 @@ impl Components {
         lock(&self.looked_at).is_some_and(|at| at.elapsed() < STANDS_STILL)
     }
 
-    pub(crate) fn all(&self) -> Vec<(&'static str, Status)> {
+    /// Whether all are up, as far as somebody looks.
+    pub(crate) fn are_up(&self) -> bool {
+        self.are_looked_at()
+            && lock(&self.found)
+                .values()
+                .all(|found| found.status == Status::Up)
+    }
+
+    pub(crate) fn all(&self) -> Vec<(&'static str, Found)> {
         let found = lock(&self.found);
         found
             .iter()
-            .map(|(name, status)| (*name, *status))
+            .map(|(name, found)| (*name, found.clone()))
             .collect()
     }
 

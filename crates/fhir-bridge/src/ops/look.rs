@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use matrix_appservice::{AppService, Client, Journal};
 
-use super::components::{Components, Status};
+use super::{components::Components, metrics};
 use crate::servers::Servers;
 
 /// How often is looked.
@@ -27,6 +27,7 @@ pub(crate) async fn look_on(look: Look, components: Arc<Components>) {
     loop {
         Box::pin(look.at_all(&components)).await;
         components.looked();
+        metrics::keep_up();
         tokio::time::sleep(EVERY).await;
     }
 }
@@ -45,12 +46,12 @@ impl Look {
 
     async fn at_all(&self, components: &Components) {
         let set = |name, up: Result<(), String>| {
-            let status = if up.is_ok() { Status::Up } else { Status::Down };
-            let is_new = components.set(name, status);
-            match up {
-                Ok(()) if is_new => tracing::info!(component = name, "is up"),
-                Err(error) if is_new => tracing::warn!(component = name, error, "is down"),
-                _ => {}
+            let problem = up.err();
+            if components.set(name, problem.clone()) {
+                match problem {
+                    None => tracing::info!(component = name, "is up"),
+                    Some(error) => tracing::warn!(component = name, error, "is down"),
+                }
             }
         };
         tokio::join!(

@@ -2,8 +2,11 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, SystemTime},
 };
 
 use anyhow::Context;
@@ -14,7 +17,7 @@ use super::{
     Policy,
     list::{BadList, FederationList, Key},
 };
-use crate::{config, startup};
+use crate::{config, links::unix_ms, startup};
 
 /// How long the source may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -51,6 +54,8 @@ pub(crate) struct Source {
     /// The last good copy.
     copy: PathBuf,
     last: Mutex<Option<Instant>>,
+    /// When the list that counts was read, Unix time in ms; 0: never.
+    read_at: AtomicI64,
 }
 
 enum Place {
@@ -101,9 +106,23 @@ impl Source {
             keys,
             copy: data.join("federation-list"),
             last: Mutex::default(),
+            read_at: AtomicI64::new(0),
         };
         source.take_copy();
         Ok(source)
+    }
+
+    /// When the list that counts was read, Unix time in ms; `None` when there has never been one.
+    pub(crate) fn read_at(&self) -> Option<i64> {
+        Some(self.read_at.load(Ordering::Relaxed)).filter(|at| *at > 0)
+    }
+
+    /// Whether it comes from a file or from a URL.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.place {
+            Place::File(_) => "file",
+            Place::Url(..) => "url",
+        }
     }
 
     /// Somebody is not on the list: perhaps it is an old one. Reads it again, unless that was done just now.
@@ -158,6 +177,8 @@ impl Source {
         if !self.policy.take(list) {
             return Err(SourceError::Older);
         }
+        let now = unix_ms(SystemTime::now());
+        self.read_at.store(now, Ordering::Relaxed);
         if let Err(error) = self.keep_copy(&bytes) {
             tracing::warn!(%error, "the federation list can't be kept for the next start");
         }
@@ -199,6 +220,10 @@ impl Source {
             Ok(list) => {
                 let homeservers = list.len();
                 self.policy.take(list);
+                // The copy was written when it was read.
+                let written = std::fs::metadata(&self.copy).and_then(|file| file.modified());
+                self.read_at
+                    .store(written.map_or(0, unix_ms), Ordering::Relaxed);
                 tracing::info!(
                     homeservers,
                     "the federation list of the last run counts until it is read"
