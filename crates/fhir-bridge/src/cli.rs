@@ -9,6 +9,7 @@
 mod audit;
 mod config;
 mod links;
+mod operator;
 mod registration;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -96,6 +97,16 @@ enum Command {
     /// The registration, which the homeserver reads: make or check one.
     #[command(subcommand)]
     Registration(registration::Command),
+    /// Say how a bridge at work is, what waits, and what is held up.
+    ///
+    /// Exits with 0 when it is ready, 1 when it isn't or can't be asked.
+    Status {
+        #[command(flatten)]
+        target: operator::Target,
+    },
+    /// What a bridge at work could not handle: list it, try it again or give it up.
+    #[command(subcommand)]
+    DeadLetters(operator::DeadLetters),
     /// List which resource is which room, event and account: ids only.
     ///
     /// Reads the bridge's tables; it may run or not.
@@ -156,6 +167,18 @@ pub fn main() -> ExitCode {
                     json: output.json,
                 };
                 Ok(doctor.run().await)
+            })
+        }
+        Command::Status { target } => {
+            logging::init(tracing::Level::WARN);
+            with_config(&target.config, async |config| {
+                operator::status(&config, &target).await
+            })
+        }
+        Command::DeadLetters(command) => {
+            logging::init(tracing::Level::WARN);
+            with_config(&command.target().config, async |config| {
+                operator::dead_letters(&config, &command).await
             })
         }
         Command::Config(command) => config::run(&command),

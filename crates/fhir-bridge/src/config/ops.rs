@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
+use matrix_appservice::registration::Token;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +36,28 @@ impl Default for Ops {
 }
 
 impl Ops {
+    /// The token for the page and the API, where there is one.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be had, or is easy to guess.
+    pub(crate) fn token(&self) -> anyhow::Result<Option<Token>> {
+        let text = match (&self.token_file, &self.token_env) {
+            (Some(file), _) => {
+                let read = std::fs::read_to_string(file);
+                read.with_context(|| format!("`ops.token_file`: {} can't be read", file.display()))?
+            }
+            (None, Some(name)) => std::env::var(name)
+                .ok()
+                .with_context(|| format!("`ops.token_env`: the variable {name} isn't set"))?,
+            (None, None) => return Ok(None),
+        };
+        let token = Token::parse(text.trim()).map_err(|error| {
+            anyhow::anyhow!("the token in `ops.token_file` or `ops.token_env` {error}")
+        })?;
+        Ok(Some(token))
+    }
+
     /// Makes paths those from `folder`.
     pub(super) fn relative_to(&mut self, folder: &Path) {
         if let Some(file) = &mut self.token_file {

@@ -4,7 +4,6 @@ mod attempts;
 
 use std::net::{IpAddr, SocketAddr};
 
-use anyhow::Context;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use matrix_appservice::registration::Token;
 
@@ -55,20 +54,11 @@ impl Access {
     ///
     /// When the token can't be had, or is easy to guess.
     pub(crate) fn of(config: &config::Ops, listens_on: SocketAddr) -> anyhow::Result<Self> {
-        let text = match (&config.token_file, &config.token_env) {
-            (Some(file), _) => {
-                let read = std::fs::read_to_string(file);
-                read.with_context(|| format!("`ops.token_file`: {} can't be read", file.display()))?
-            }
-            (None, Some(name)) => std::env::var(name)
-                .ok()
-                .with_context(|| format!("`ops.token_env`: the variable {name} isn't set"))?,
-            (None, None) if listens_on.ip().is_loopback() => return Ok(Self::ThisMachine),
-            (None, None) => return Ok(Self::Nobody),
+        let token = match config.token()? {
+            Some(token) => token,
+            None if listens_on.ip().is_loopback() => return Ok(Self::ThisMachine),
+            None => return Ok(Self::Nobody),
         };
-        let token = Token::parse(text.trim()).map_err(|error| {
-            anyhow::anyhow!("the token in `ops.token_file` or `ops.token_env` {error}")
-        })?;
         Ok(Self::with(token))
     }
 
