@@ -10,7 +10,16 @@ pub(crate) async fn cargo<S: AsRef<OsStr>>(
     arguments: impl IntoIterator<Item = S>,
 ) -> Result<ExitStatus> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    Command::new(cargo)
+    let mut command = Command::new(cargo);
+    // What cargo says of this package to us. `ring` looks at it while it is built, and would be built anew, with all that
+    // needs it, each time that `cargo xtask test` follows `cargo test`, or the other way round.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
         .args(arguments)
         .kill_on_drop(true)
         .status()
