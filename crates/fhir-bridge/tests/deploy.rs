@@ -72,3 +72,46 @@ fn the_example_has_the_addresses_of_the_demo() {
     let registration = Registration::load(&example.registration).unwrap();
     assert_eq!(registration.url, Some(format!("http://{}", example.listen)));
 }
+
+#[test]
+fn the_configurations_for_kubernetes_and_systemd_are_ones_that_the_bridge_takes() {
+    let manifest = |name: &str| -> serde_json::Value {
+        let file = repository().join("deploy/kubernetes").join(name);
+        serde_yaml::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &serde_json::Value| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text.as_str().unwrap()).unwrap();
+        file
+    };
+    let config = &manifest("configmap.yaml")["data"]["bridge.yaml"];
+    let kubernetes = Config::load(&write("bridge.yaml", config)).unwrap();
+    let systemd = Config::load(&repository().join("deploy/systemd/bridge.yaml")).unwrap();
+    // systemd's, and no other machine's.
+    assert_eq!(
+        systemd.registration,
+        Path::new("/run/credentials/fhir-bridge.service/registration.yaml")
+    );
+    assert_eq!(systemd.data, Path::new("/var/lib/fhir-bridge"));
+
+    let registration = &manifest("secret.example.yaml")["stringData"]["registration.yaml"];
+    let registration = Registration::load(write("registration.yaml", registration)).unwrap();
+    let ghost = |config: &Config| format!("@{}patient_1:{}", config.prefix, config.homeserver.name);
+    assert!(
+        registration
+            .namespaces
+            .users
+            .matches_exclusively(&ghost(&kubernetes))
+    );
+    // The homeserver and the FHIR server call the same Service.
+    let service = format!(
+        "http://{}:1234",
+        manifest("service.yaml")["metadata"]["name"]
+            .as_str()
+            .unwrap()
+    );
+    assert_eq!(registration.url.as_deref(), Some(service.as_str()));
+    let notify_url = fhir(kubernetes).notify_url.unwrap();
+    assert_eq!(notify_url.as_str().trim_end_matches('/'), service);
+}

@@ -16,6 +16,8 @@ fn config(folder: &Path, change: impl FnOnce(&mut serde_json::Value)) {
     let mut config = serde_json::json!({
         "registration": "registration.yaml",
         "listen": "127.0.0.1:0",
+        // Several of these run at a time.
+        "ops": {"listen": null},
         "data": "data",
         // Port 9 (discard) is served by nobody.
         "homeserver": {"name": "vvt", "url": "http://127.0.0.1:9"},

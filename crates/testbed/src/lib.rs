@@ -5,7 +5,8 @@
 //! they verify, and a FHIR server where it is asked for. Everything is installed below `target/testbed`, in the
 //! versions and with the hashes that are checked in; no root, container or hosts file is needed.
 //!
-//! [`Postgres`] is there on its own: a test that needs a database needs no homeserver.
+//! [`Postgres`] is there on its own: a test that needs a database needs no homeserver. So are the [`checkers`] of
+//! formats.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -72,6 +73,7 @@ pub use paths::root;
 pub use postgres::{Database, Fsync, Postgres};
 pub use progress::Progress;
 pub use proxy::Proxy;
+pub use python::checkers;
 pub use testbed::Testbed;
 
 use std::sync::atomic::{AtomicU32, Ordering};

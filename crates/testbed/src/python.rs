@@ -1,4 +1,5 @@
-//! The Python environment with Synapse and a Matrix client library, in the versions of `requirements.txt`.
+//! Python environments, each with the versions of a lock file: Synapse and a Matrix client library, and programs that
+//! check formats.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -22,8 +23,31 @@ const CANDIDATES: [&str; 6] = [
 ];
 /// Prints the interpreter's own path and version, when it can make environments and is new enough.
 const PROBE: &str = "import sys, venv, ensurepip; assert sys.version_info >= (3, 10); print(sys.executable); print(sys.version)";
-/// What Synapse and the client library load at their start.
-const WARM_UP: &str = "import synapse.app.homeserver, nio";
+
+/// What an environment holds.
+struct Packages {
+    /// The name of its folder.
+    name: &'static str,
+    /// What is installed, for people.
+    what: &'static str,
+    /// The lock file, in the folder of this crate.
+    lock: &'static str,
+    /// What its programs load at their start.
+    imports: &'static str,
+}
+
+const SYNAPSE: Packages = Packages {
+    name: "venv",
+    what: "Synapse",
+    lock: "requirements.txt",
+    imports: "synapse.app.homeserver, nio",
+};
+const CHECKS: Packages = Packages {
+    name: "checks",
+    what: "the checkers of formats",
+    lock: "checks.txt",
+    imports: "kubernetes_validate, check_jsonschema, cyclonedx.validation.json",
+};
 
 /// A Python that can make the environment.
 #[derive(Clone, Debug)]
@@ -57,20 +81,39 @@ pub(crate) async fn find() -> Result<Python> {
     )
 }
 
-/// Installs what is missing; the path of the environment's Python.
+/// Installs Synapse and the client library where they are missing; the path of their environment's Python.
 ///
 /// `pip` was chosen over `uv` after measuring: a cold install takes 17 s with the one and 5 s with the other (which
 /// has to be installed first), once, next to a FHIR server's minutes; and `pip` reads the machine's own settings
 /// (mirror, proxy, certificates).
 pub(crate) async fn install(python: &Python, reporter: &Reporter) -> Result<PathBuf> {
-    let lock_file = paths::source().join("requirements.txt");
+    install_packages(&SYNAPSE, python, reporter).await
+}
+
+/// Installs the programs of `checks.in` where they are missing; the path of their environment's Python, beside which
+/// they are: the official schemas of Kubernetes, Compose and `CycloneDX`, and what reads them.
+///
+/// # Errors
+///
+/// When there is no Python, or the programs can't be installed: why, and the end of the log.
+pub async fn checkers() -> Result<PathBuf> {
+    install_packages(&CHECKS, &find().await?, &Reporter::default()).await
+}
+
+async fn install_packages(
+    packages: &Packages,
+    python: &Python,
+    reporter: &Reporter,
+) -> Result<PathBuf> {
+    let lock_file = paths::source().join(packages.lock);
     let lock = tokio::fs::read(&lock_file)
         .await
         .with_context(|| format!("cannot read {}", lock_file.display()))?;
-    let installation = Installation::new("venv", &stamp(python, &lock));
+    let installation = Installation::new(packages.name, &stamp(python, &lock));
     let program = installation.folder().join("bin/python");
     let log = installation.log();
-    install::once(&installation, reporter, "install Synapse", async || {
+    let what = format!("install {}", packages.what);
+    install::once(&installation, reporter, &what, async || {
         let mut venv = async_python(&python.program);
         venv.args(["-m", "venv"]).arg(installation.folder());
         install::run("python3 -m venv", venv, &log).await?;
@@ -90,8 +133,9 @@ pub(crate) async fn install(python: &Python, reporter: &Reporter) -> Result<Path
         install::run("pip install", pip, &log).await?;
 
         let mut warm_up = async_python(&program);
-        warm_up.args(["-c", WARM_UP]);
-        install::run("the first start of Synapse", warm_up, &log).await
+        warm_up.args(["-c", &format!("import {}", packages.imports)]);
+        let what = format!("the first start of {}", packages.what);
+        install::run(&what, warm_up, &log).await
     })
     .await?;
     Ok(program)

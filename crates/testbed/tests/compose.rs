@@ -419,6 +419,12 @@ fn everything_that_is_mounted_waited_for_or_joined_is_there() {
                 _ => services.contains_key(other),
             };
             assert!(possible, "{name} waits for {other} in vain");
+            // Without its profile, it would not be started.
+            let profiles = services[other].get("profiles");
+            assert!(
+                profiles.is_none() || profiles == service.get("profiles"),
+                "{name} waits for {other}, which has a profile of its own"
+            );
         }
         let networks = match &service["networks"] {
             Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
