@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask demo`, `cargo xtask test` and `cargo xtask bench`.
+//! The project's own commands: `cargo xtask demo`, `test`, `bench`, `up` and `sbom`.
 
 #![allow(
     clippy::print_stdout,
@@ -9,10 +9,11 @@
 mod bench;
 mod build;
 mod demo;
+mod sbom;
 mod test;
 mod up;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use url::Url;
@@ -63,6 +64,12 @@ enum Command {
         #[arg(long, value_name = "URL")]
         fhir_url: Option<Url>,
     },
+    /// Write down what the bridge is built from, as a `CycloneDX` document.
+    Sbom {
+        /// The file; `fhir-bridge.cdx.json` in cargo's target folder.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -79,6 +86,7 @@ fn main() -> ExitCode {
             Command::Test { arguments } => test::run(&arguments).await,
             Command::Bench { arguments } => bench::run(&arguments).await,
             Command::Up { fhir_url } => up::run(fhir_url).await,
+            Command::Sbom { out } => sbom::run(out).await,
         }
     });
     match done {
