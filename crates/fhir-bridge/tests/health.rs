@@ -13,7 +13,7 @@ use testbed::{Bridge, BridgeSetup, Testbed};
 use url::Url;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_fhir-bridge");
-const METRICS: &str = include_str!("../../../docs/metrics.md");
+const METRICS: &str = include_str!("../../../docs/src/metrics.md");
 const PATIENCE: Duration = Duration::from_mins(1);
 
 async fn ask(address: &str, path: &str) -> Option<(u16, Value)> {
@@ -52,7 +52,7 @@ async fn assert_metrics(address: &str, fhir_server: &str) {
             .find_map(|end| name.strip_suffix(end))
             .unwrap_or(name);
         let row = format!("| `{name}` |");
-        assert!(METRICS.contains(&row), "docs/metrics.md lacks {line}");
+        assert!(METRICS.contains(&row), "docs/src/metrics.md lacks {line}");
     }
     let up = u8::from(fhir_server == "UP");
     let fhir = if up == 1 { "2xx" } else { "none" };

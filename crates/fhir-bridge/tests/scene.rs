@@ -58,7 +58,7 @@ async fn assert_told(address: &str, played: &scene::Played) {
     ] {
         assert!(numbers.lines().any(|one| one == line), "{line}\n{numbers}");
     }
-    let metrics = include_str!("../../../docs/metrics.md");
+    let metrics = include_str!("../../../docs/src/metrics.md");
     let (metrics, _) = metrics.split_once("## Labels").unwrap();
     let names = metrics.lines().filter_map(|row| row.strip_prefix("| `"));
     for name in names.filter_map(|row| row.split('`').next()) {

@@ -1,7 +1,7 @@
 //! `GET /metrics`: the bridge in numbers, for Prometheus.
 //!
 //! What happens is counted where it happens; what is (a depth, an age) is looked at when somebody asks. All there is
-//! stands in [`ALL`], and docs/metrics.md has the same table for people. No label names a room, a resource, a user, an
+//! stands in [`ALL`], and docs/src/metrics.md has the same table for people. No label names a room, a resource, a user, an
 //! event or a text of anybody's.
 //!
 //! [Format](https://prometheus.io/docs/instrumenting/exposition_formats/)

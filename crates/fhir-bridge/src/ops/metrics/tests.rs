@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::ops::testing::World;
 
-const DOCS: &str = include_str!("../../../../../docs/metrics.md");
+const DOCS: &str = include_str!("../../../../../docs/src/metrics.md");
 const ALERTS: &str = include_str!("../../../../../deploy/prometheus/alerts.yaml");
 const DASHBOARD: &str = include_str!("../../../../../deploy/grafana/fhir-bridge.json");
 
@@ -51,11 +51,18 @@ fn the_documentation_has_each_metric_with_its_type_and_labels() {
             .map(|label| format!("`{label}`"))
             .collect();
         let row = format!("| `{name}` | {kind} | {} | {help} |", labels.join(", "));
-        assert!(DOCS.contains(&row), "docs/metrics.md lacks the row\n{row}");
+        assert!(
+            DOCS.contains(&row),
+            "docs/src/metrics.md lacks the row\n{row}"
+        );
     }
     let (table, _) = DOCS.split_once("## Labels").unwrap();
     let documented = table.lines().filter(|line| line.starts_with("| `")).count();
-    assert_eq!(documented, ALL.len(), "docs/metrics.md has a row too many");
+    assert_eq!(
+        documented,
+        ALL.len(),
+        "docs/src/metrics.md has a row too many"
+    );
 }
 
 #[test]
