@@ -121,6 +121,14 @@ impl Bridge {
         Ok(())
     }
 
+    /// Writes down what somebody had the bridge do beside any delivery; each time counts.
+    pub(crate) async fn note_each(&self, record: Record) -> HandlerResult {
+        let at = record.at.to_string();
+        self.audit
+            .note((&self.journal, self.audits), ["each", &at], &record)
+            .await
+    }
+
     /// Writes down what was done beside any delivery. What is done to the same things again within the hour
     /// counts once: it is tried again and again while somebody is away.
     pub(crate) async fn note_this_hour(&self, record: Record) -> HandlerResult {

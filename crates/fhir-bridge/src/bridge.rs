@@ -31,6 +31,7 @@ use crate::{
     },
     ops::{self, flows::Flows},
     policy::{Policy, source::Source},
+    provision::{self, PROVISION, Provision},
     puller,
     servers::Servers,
     startup,
@@ -85,6 +86,10 @@ pub(crate) struct Bridge {
     pub(crate) audit: Arc<Audit>,
     /// The journal's source of what is to be written down.
     pub(crate) audits: &'static str,
+    /// The journal's source of what follows from a link that people made or undid.
+    pub(crate) provisions: &'static str,
+    /// Whether anybody may give commands: then what looks like one is no message.
+    pub(crate) has_admins: bool,
     /// Into which rooms somebody came from another homeserver a moment ago.
     pub(crate) arrivals: Arrivals,
     /// The journal's source of events that are sent because of it.
@@ -163,7 +168,9 @@ pub(crate) async fn run_on(
     let shared = Shared::open(config, &registration, journal.clone())?;
     let federation_list = shared.federation_list.clone();
     let servers = Servers::open(config, &shared).await?;
-    let app = build(&servers, registration, config, journal)?;
+    let token = config.provisioning.token()?;
+    let provision = Provision::new(&servers, config);
+    let app = build(&servers, &provision, registration, config, journal)?;
     let listener = carried.listen(&config.listen).await?;
     tracing::info!(listen = config.listen, "the bridge takes transactions");
 
@@ -182,6 +189,10 @@ pub(crate) async fn run_on(
             tasks.spawn(keeping.instrument(bridge.span()));
         }
         all_hooks.push((hooks, pullers));
+        bridge
+            .follow_leaving()
+            .await
+            .map_err(|error| anyhow::anyhow!("what is to be left: {}", error.class()))?;
         let (bridge, stop) = (bridge.clone(), stop.clone());
         let span = bridge.span();
         let all = async move {
@@ -193,10 +204,17 @@ pub(crate) async fn run_on(
         };
         tasks.spawn(async move { stop.run_until_cancelled(all.instrument(span)).await });
     }
-    let router = app
+    let mut router = app
         .router()
         .merge(hooks::router(all_hooks))
         .merge(ops::support(&config.support));
+    if let Some(token) = token {
+        let bot = app.intent(app.client().sender(), "provisioning");
+        router = router.merge(provision::api::router(provision::api::Api::new(
+            &provision, bot, token,
+        )));
+        tracing::info!("rooms can be linked through the provisioning API");
+    }
     ops::start(&servers, &app, config, &stop, &tasks).await?;
     if let Some(list) = federation_list {
         let stop = stop.clone();
@@ -215,6 +233,7 @@ pub(crate) async fn run_on(
 
 fn build(
     servers: &Servers,
+    provision: &Provision,
     registration: Registration,
     config: &Config,
     journal: Journal,
@@ -244,6 +263,11 @@ fn build(
             let span = on_audit.span();
             on_audit.clone().write_down(delivery).instrument(span)
         });
+        let on_provision = bridge.clone();
+        app = app.on_entry(bridge.provisions, move |delivery| {
+            let span = on_provision.span();
+            on_provision.clone().provisioned(delivery).instrument(span)
+        });
         let on_look = bridge.clone();
         app = app.on_entry(bridge.looks, move |delivery| {
             let span = on_look.span();
@@ -255,7 +279,7 @@ fn build(
             async move { bridge.tie(&delivery).await }.instrument(span)
         });
     }
-    Ok(app.build()?)
+    Ok(provision::commands::listen(app, provision).build()?)
 }
 
 impl Bridge {
@@ -293,6 +317,8 @@ impl Bridge {
             federation_list: shared.federation_list.clone(),
             audit: shared.audit.clone(),
             audits: named(AUDIT),
+            provisions: named(PROVISION),
+            has_admins: !config.admins.is_empty(),
             people: Cache::new(lives, directory.cache_entries),
             found: Cache::new(lives, directory.cache_entries),
             retired: Mutex::new(retired),
@@ -477,6 +503,12 @@ impl Bridge {
         let Some(resource) = resource else {
             return Ok(None);
         };
+        // A former room of a resource that has another one now, or is to have none.
+        let has_room = self.links.room(&resource).await.map_err(failure::links)?;
+        let unlinked = self.links.is_unlinked(&resource).await;
+        if has_room.is_some() || unlinked.map_err(failure::links)? {
+            return Ok(None);
+        }
         let own = match bot.find_own_room(&self.ids.alias(&resource)).await {
             Ok(own) => own,
             Err(matrix_appservice::Error::ForeignAlias) => None,
@@ -485,9 +517,14 @@ impl Bridge {
         Ok((own.as_deref() == Some(room)).then_some(resource))
     }
 
+    /// A room that was none of ours may be one now.
+    pub(crate) fn is_foreign_no_more(&self, room: &RoomId) {
+        lock(&self.foreign_rooms).remove(room);
+    }
+
     /// Notes which room a resource has.
     pub(crate) async fn link_room(&self, resource: &ResourceRef, room: &RoomId) -> HandlerResult {
-        lock(&self.foreign_rooms).remove(room);
+        self.is_foreign_no_more(room);
         self.links
             .link_room(resource, room)
             .await

@@ -8,13 +8,14 @@ mod mistake;
 mod network;
 mod ops;
 mod policy;
+mod provisioning;
 mod reference;
 mod subscription;
 mod tokens;
 
 use std::path::{Path, PathBuf};
 
-use matrix_appservice::ruma::OwnedServerName;
+use matrix_appservice::ruma::{OwnedServerName, OwnedUserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -27,6 +28,7 @@ pub use self::{
     network::{Directory, Moves, Network, Roles, RoomNames, UserMappings},
     ops::{Contact, Ops, Support},
     policy::{Federation, FederationList, Policy},
+    provisioning::Provisioning,
     reference::{example, reference, schema},
     subscription::{Subscription, SubscriptionKind},
     tokens::Tokens,
@@ -73,6 +75,13 @@ pub struct Config {
     /// What is written down of what the bridge does.
     #[serde(default)]
     pub audit: Audit,
+    /// By what other systems link rooms.
+    #[serde(default)]
+    pub provisioning: Provisioning,
+    /// Who may give the bridge commands in Matrix. Default: nobody, and then there are none.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub admins: Vec<OwnedUserId>,
     /// How the bridge is watched.
     #[serde(default)]
     pub ops: Ops,
@@ -146,6 +155,7 @@ impl Config {
         config.tokens.relative_to(folder);
         config.policy.relative_to(folder);
         config.ops.relative_to(folder);
+        config.provisioning.relative_to(folder);
         config.check(file)?;
         Ok(config)
     }
@@ -164,7 +174,8 @@ impl Config {
         let fault = (self.policy.fault())
             .or_else(|| self.ops.fault())
             .or_else(|| self.support.fault())
-            .or_else(|| self.tokens.fault());
+            .or_else(|| self.tokens.fault())
+            .or_else(|| self.provisioning.fault());
         if let Some((key, what)) = fault {
             return error(key, what);
         }

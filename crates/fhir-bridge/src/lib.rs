@@ -22,6 +22,7 @@ mod message;
 mod network;
 mod ops;
 mod policy;
+mod provision;
 mod puller;
 mod report;
 mod servers;

@@ -1,6 +1,7 @@
 //! Which resource is which room, event or account: the bridge's own tables, ids only.
 
 pub(crate) mod arrivals;
+pub(crate) mod linked;
 pub(crate) mod listing;
 mod messages;
 pub(crate) mod network;
@@ -122,14 +123,25 @@ impl Links {
         resource: &ResourceRef,
         room: &RoomId,
     ) -> Result<(), LinksError> {
+        let mut commit = self.pool.begin().await?;
         sqlx::query(
             "INSERT INTO room (resource, room_id) VALUES (?, ?)
              ON CONFLICT (resource) DO UPDATE SET room_id = excluded.room_id",
         )
         .bind(resource.to_string())
         .bind(room.as_str())
-        .execute(&self.pool)
+        .execute(&mut *commit)
         .await?;
+        for (query, about) in [
+            (
+                "DELETE FROM unlinked WHERE resource = ?",
+                resource.to_string(),
+            ),
+            ("DELETE FROM leaving WHERE room_id = ?", room.to_string()),
+        ] {
+            sqlx::query(query).bind(about).execute(&mut *commit).await?;
+        }
+        commit.commit().await?;
         Ok(())
     }
 

@@ -14,5 +14,6 @@ pub mod membership;
 pub mod names;
 pub mod parts;
 pub mod phase;
+pub mod powers;
 pub mod roles;
 pub mod room_state;

@@ -25,7 +25,10 @@ mod sent;
 mod taken_back;
 
 use fhir::{Communication, Edit, PersonKind, Ref, with_event_identifier};
-use matrix_appservice::{HandlerError, HandlerResult, Intent, ruma::OwnedEventId};
+use matrix_appservice::{
+    HandlerError, HandlerResult, Intent,
+    ruma::{OwnedEventId, RoomId},
+};
 
 pub(crate) use locks::Locks;
 
@@ -48,6 +51,12 @@ impl Bridge {
             Some(person) => self.ensure_ghost(bot, &person).await,
             None => Ok(bot.clone()),
         }
+    }
+
+    /// Whether a room is still one of ours: in one that was unlinked, nothing is said or taken back.
+    async fn is_linked(&self, room: &RoomId) -> Result<bool, HandlerError> {
+        let resource = self.links.resource_of_room(room).await;
+        Ok(resource.map_err(failure::links)?.is_some())
     }
 
     /// Puts the event ids into the record, beside whatever else stands there.

@@ -112,6 +112,12 @@ impl Bridge {
         if known.is_none() && now.phase != Phase::Open {
             return Ok(None);
         }
+        let unlinked = self.links.is_unlinked(reference).await;
+        if unlinked.map_err(failure::links)? {
+            // Who is a member no longer is still kept out of its conversations.
+            self.note_members(reference, &now.roster).await?;
+            return Ok(None);
+        }
         let wish = Wish {
             resource: reference,
             kind: Kind::Space,

@@ -40,7 +40,7 @@ impl Servers {
         Ok(Self(all.into()))
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Bridge>> {
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Bridge>> {
         self.0.iter()
     }
 

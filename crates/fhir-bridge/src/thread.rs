@@ -82,6 +82,11 @@ impl Bridge {
         thread: &CommunicationRequest,
     ) -> Result<Option<OwnedRoomId>, HandlerError> {
         let reference = &thread.reference;
+        let unlinked = self.links.is_unlinked(reference).await;
+        if unlinked.map_err(failure::links)? {
+            tracing::debug!(resource = %reference, "a conversation that was unlinked gets no room by itself");
+            return Ok(None);
+        }
         let Some(own) = Phase::of_thread(thread.status) else {
             tracing::info!(resource = %reference, status = ?thread.status, "a conversation that is not active is not bridged");
             return Ok(None);
@@ -213,6 +218,17 @@ impl Bridge {
         if before.is_none_or(|before| before == Phase::Open) {
             return Ok(());
         }
+        self.fetch_messages(delivery, thread, false).await
+    }
+
+    /// Has the messages of a conversation looked at that are in the record: those that are not known, or also those
+    /// that are.
+    pub(crate) async fn fetch_messages(
+        &self,
+        delivery: &Delivery,
+        thread: &ResourceRef,
+        known_too: bool,
+    ) -> HandlerResult {
         let name = thread.to_string();
         let found = self
             .fhir
@@ -223,11 +239,14 @@ impl Bridge {
             )
             .await
             .map_err(failure::fhir)?;
+        if found.more {
+            tracing::warn!(resource = %thread, most = MOST_HELD, "a conversation has more messages than are fetched at once");
+        }
         let because = Because::of(delivery);
         let mut entries = Vec::new();
         for raw in found.resources {
             let known = self.links.message(&raw.reference).await;
-            if known.map_err(failure::links)?.is_none() {
+            if known.map_err(failure::links)?.is_none() || known_too {
                 entries.push(self.look_in(&name, &raw.reference, &because));
             }
         }

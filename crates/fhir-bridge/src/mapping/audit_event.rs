@@ -26,6 +26,10 @@ pub enum Deed {
     Admitted,
     /// Somebody was removed.
     Removed,
+    /// A resource and a room were linked because somebody asked for it.
+    Linked,
+    /// Their link was undone because somebody asked for it.
+    Unlinked,
     /// The policy did not let it pass.
     Refused,
     /// It could not be carried over, or had lost against a newer change.
@@ -39,7 +43,7 @@ impl Deed {
             Self::SentToMatrix | Self::StoredInFhir => "C",
             Self::Changed => "U",
             Self::TakenBack | Self::Removed => "D",
-            Self::Admitted | Self::Refused | Self::LeftOut => "E",
+            Self::Admitted | Self::Linked | Self::Unlinked | Self::Refused | Self::LeftOut => "E",
         }
     }
 
@@ -52,6 +56,8 @@ impl Deed {
             Self::TakenBack => "taken-back",
             Self::Admitted => "admitted",
             Self::Removed => "removed",
+            Self::Linked => "linked",
+            Self::Unlinked => "unlinked",
             Self::Refused => "refused",
             Self::LeftOut => "left-out",
         }

@@ -57,11 +57,14 @@ impl Bridge {
             .message(reference)
             .await
             .map_err(failure::links)?;
-        match known {
-            Some(known) if known.state != State::Gone => self.take_back(delivery, &known).await,
-            // It may not have been sent yet: whoever sends it looks first whether it is still there.
-            _ => Ok(()),
+        // It may not have been sent yet: whoever sends it looks first whether it is still there.
+        let Some(known) = known.filter(|known| known.state != State::Gone) else {
+            return Ok(());
+        };
+        if !self.is_linked(&known.room).await? {
+            return Ok(());
         }
+        self.take_back(delivery, &known).await
     }
 
     /// Our own writing, coming back before we had noted it, or with the links lost.
@@ -116,7 +119,7 @@ impl Bridge {
         known: &Known,
     ) -> HandlerResult {
         let reference = &communication.reference;
-        if known.state == State::Gone {
+        if known.state == State::Gone || !self.is_linked(&known.room).await? {
             return Ok(());
         }
         if communication.status == EventStatus::EnteredInError {

@@ -55,6 +55,9 @@ impl Bridge {
             match self.original(delivery, event, &target).await? {
                 Original::Stored(original) => {
                     let said: Value = original.content().unwrap_or_default();
+                    if self.is_command(&said) {
+                        return Ok(());
+                    }
                     let said = content::said(&said);
                     self.store(&delivery.part("original"), &original, conversation, &said)
                         .await?;

@@ -226,6 +226,9 @@ impl Bridge {
         let Some(known) = known.filter(|known| known.state == State::Live) else {
             return Ok(());
         };
+        if !self.is_linked(&known.room).await? {
+            return Ok(());
+        }
         let Some(person) = self.person(owner).await? else {
             return Ok(());
         };

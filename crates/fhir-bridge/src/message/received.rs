@@ -49,6 +49,9 @@ impl Bridge {
             return self.redaction_written(delivery, event).await;
         }
         let content: Value = event.content().unwrap_or_default();
+        if said.is_none() && self.is_command(&content) {
+            return Ok(());
+        }
         if said.is_none() && content::replaced(&content).is_some() {
             return self.edit_written(delivery, event, &thread, &content).await;
         }

@@ -43,7 +43,15 @@ impl Work<'_> {
         if self.managed || !is_hung {
             let order = self.wish.order.as_deref().unwrap_or(FIRST);
             let child = SpaceChild::new().order(order).suggested();
-            self.bot.add_space_child(space, self.room, &child).await?;
+            match self.bot.add_space_child(space, self.room, &child).await {
+                // A space that somebody else made, and where the bridge lost the power that it had.
+                Err(error) if error.is_forbidden() => {
+                    tracing::warn!(%space, room = %self.room, "the bridge may not hang a room into this space");
+                }
+                done => {
+                    done?;
+                }
+            }
         }
         let parent = self.state.content(PARENT, space.as_str());
         let is_canonical =

@@ -58,6 +58,10 @@ impl Bridge {
         if let Some(room) = self.links.room(resource).await.map_err(failure::links)? {
             return Ok(room);
         }
+        let unlinked = self.links.is_unlinked(resource).await;
+        if unlinked.map_err(failure::links)? {
+            return Err(HandlerError::unavailable("unlinked while it was at work"));
+        }
         let version = &self.network.room_version;
         let own = Own {
             user: self.sender.clone(),
@@ -157,7 +161,10 @@ impl Bridge {
     }
 
     /// The alias of a resource's room.
-    fn full_alias(&self, resource: &ResourceRef) -> Result<OwnedRoomAliasId, HandlerError> {
+    pub(crate) fn full_alias(
+        &self,
+        resource: &ResourceRef,
+    ) -> Result<OwnedRoomAliasId, HandlerError> {
         RoomAliasId::parse(format!(
             "#{}:{}",
             self.ids.alias(resource),

@@ -51,6 +51,10 @@ impl Bridge {
 
     /// Makes a `CommunicationRequest` of a room that somebody hung into a space, if that somebody may.
     pub(crate) async fn adopt(&self, delivery: &Delivery, room: &RoomId) -> HandlerResult {
+        let linked = self.links.resource_of_room(room).await;
+        if linked.map_err(failure::links)?.is_some() {
+            return self.links.unhang(room).await.map_err(failure::links);
+        }
         let hung = self.links.hung(room).await.map_err(failure::links)?;
         let Some((team_ref, user)) = hung else {
             return Ok(());
