@@ -34,6 +34,7 @@ impl Doctor {
         let registration = local::registration(config, &mut report);
         let at_work = local::data(config, &mut report).await;
         local::federation_list(config, &mut report).await;
+        local::provisioning(config, &mut report);
         if let Some(registration) = registration {
             match Self::app(config, registration.clone()).await {
                 Ok(app) => {

@@ -104,10 +104,18 @@ impl Provision {
         }))
     }
 
-    /// The links whose room ids come behind `after`, in their order; at most `limit`.
-    pub(crate) async fn list(&self, after: &str, limit: u32) -> Result<Vec<Link>, Failed> {
+    /// The links whose room ids come behind `after`, in their order, of all servers or of one; at most `limit`.
+    pub(crate) async fn list(
+        &self,
+        after: &str,
+        limit: u32,
+        server: Option<&str>,
+    ) -> Result<Vec<Link>, Failed> {
         let mut links = Vec::new();
         for bridge in self.0.servers.iter() {
+            if server.is_some() && server != bridge.name.as_deref() {
+                continue;
+            }
             let page = bridge.links.linked(after, limit).await;
             let page = page.map_err(failure::links)?;
             links.extend(page.into_iter().map(|(room, resource)| Link {

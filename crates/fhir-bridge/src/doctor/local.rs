@@ -60,6 +60,19 @@ pub(crate) fn tell_lint(registration: &Registration, report: &mut Report) {
     }
 }
 
+/// The token of the provisioning API, where there is to be one.
+pub(super) fn provisioning(config: &Config, report: &mut Report) {
+    match config.provisioning.token() {
+        Ok(None) => {}
+        Ok(Some(_)) => report.ok("provisioning", "there is a token"),
+        Err(error) => report.fail(
+            "provisioning",
+            format!("{error:#}"),
+            "Make the token, or take `provisioning` out of the configuration.",
+        ),
+    }
+}
+
 /// The folder of the databases. Returns whether a bridge is at work there.
 pub(super) async fn data(config: &Config, report: &mut Report) -> bool {
     let folder = config.data.display();

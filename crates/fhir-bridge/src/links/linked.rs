@@ -29,6 +29,11 @@ pub(crate) struct Leaving {
     pub(crate) at: i64,
 }
 
+/// Notes that a room is to be left.
+const LEAVE: &str = "INSERT INTO leaving (room_id, resource, keep, at_ms) VALUES (?, ?, ?, ?)
+     ON CONFLICT (room_id) DO UPDATE SET
+         resource = excluded.resource, keep = excluded.keep, at_ms = excluded.at_ms";
+
 /// What was said in a room is carried over no more: it belongs to another resource now, or to none.
 const FORGET: &str = "UPDATE message SET state = 'gone' WHERE room_id = ?";
 
@@ -64,16 +69,13 @@ impl Links {
             if !replace {
                 return Ok(Taken::ResourceHas(before.clone()));
             }
-            sqlx::query(
-                "INSERT INTO leaving (room_id, resource, keep, at_ms) VALUES (?, ?, 0, ?)
-                 ON CONFLICT (room_id) DO UPDATE SET
-                     resource = excluded.resource, keep = excluded.keep, at_ms = excluded.at_ms",
-            )
-            .bind(before.as_str())
-            .bind(resource.to_string())
-            .bind(now_ms())
-            .execute(&mut *commit)
-            .await?;
+            sqlx::query(LEAVE)
+                .bind(before.as_str())
+                .bind(resource.to_string())
+                .bind(false)
+                .bind(now_ms())
+                .execute(&mut *commit)
+                .await?;
             sqlx::query(FORGET)
                 .bind(before.as_str())
                 .execute(&mut *commit)
@@ -140,22 +142,34 @@ impl Links {
         .bind(now)
         .execute(&mut *commit)
         .await?;
-        sqlx::query(
-            "INSERT INTO leaving (room_id, resource, keep, at_ms) VALUES (?, ?, ?, ?)
-             ON CONFLICT (room_id) DO UPDATE SET
-                 resource = excluded.resource, keep = excluded.keep, at_ms = excluded.at_ms",
-        )
-        .bind(room.as_str())
-        .bind(resource.to_string())
-        .bind(keep)
-        .bind(now)
-        .execute(&mut *commit)
-        .await?;
+        sqlx::query(LEAVE)
+            .bind(room.as_str())
+            .bind(resource.to_string())
+            .bind(keep)
+            .bind(now)
+            .execute(&mut *commit)
+            .await?;
         sqlx::query("DELETE FROM due WHERE resource = ?")
             .bind(resource.to_string())
             .execute(&mut *commit)
             .await?;
         commit.commit().await?;
+        Ok(())
+    }
+
+    /// Notes that a room is to be left that was unlinked before.
+    pub(crate) async fn leave_room(
+        &self,
+        resource: &ResourceRef,
+        room: &RoomId,
+    ) -> Result<(), LinksError> {
+        sqlx::query(LEAVE)
+            .bind(room.as_str())
+            .bind(resource.to_string())
+            .bind(false)
+            .bind(now_ms())
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 

@@ -161,11 +161,9 @@ impl Provision {
 
     async fn letters_typed(self, what: What) -> Result<String, CommandError> {
         let journal = &self.any().map_err(Failed::from)?.journal;
-        let done = |there: bool, text: &str| match there {
-            true => Ok(text.to_owned()),
-            false => Err(CommandError::say(
-                "There is no dead letter with this number.",
-            )),
+        let done = |there: bool, text: &str| {
+            let none = || CommandError::say("There is no dead letter with this number.");
+            there.then(|| text.to_owned()).ok_or_else(none)
         };
         match what {
             What::List => {

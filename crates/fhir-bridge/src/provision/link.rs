@@ -53,7 +53,7 @@ impl Provision {
         if let Asker::User(user) = asker
             && bridge.refuses(user.server_name()).await.is_some()
         {
-            return Err(Refused::AskerRefused.into());
+            return Err(Refused::AskerBarred.into());
         }
         check_open(bridge, resource).await?;
         let room = self.enter(bot, bridge, asker, kind, wanted).await?;
@@ -96,15 +96,15 @@ impl Provision {
     ) -> Result<OwnedRoomId, Failed> {
         let room = self::room_id(bot, &wanted.room).await?;
         let was_in = state_of(bot, &room).await?;
-        let (state, came) = match was_in {
-            Some(state) => (state, false),
-            None => {
-                join(bot, bridge, wanted).await?;
-                let state = state_of(bot, &room).await?;
-                let state = state.ok_or_else(|| Refused::NotInvited(bridge.sender.clone()))?;
-                (state, true)
-            }
+        let came = was_in.is_none();
+        if came {
+            join(bot, bridge, wanted).await?;
+        }
+        let state = match was_in {
+            Some(state) => Some(state),
+            None => state_of(bot, &room).await?,
         };
+        let state = state.ok_or_else(|| Refused::NotInvited(bridge.sender.clone()))?;
         let checked = self.check(bridge, asker, kind, wanted, (&room, &state));
         match checked.await {
             Ok(()) => Ok(room),

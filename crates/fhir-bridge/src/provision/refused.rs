@@ -46,7 +46,7 @@ pub(crate) enum Refused {
     /// Whoever asks may not change the room's state.
     AskerPowerless { needed: i64, has: i64 },
     /// Whoever asks is of a homeserver that may not take part.
-    AskerRefused,
+    AskerBarred,
     /// People of these homeservers are there, and may not take part.
     Policy(Vec<OwnedServerName>),
     /// The resource has another room.
@@ -63,16 +63,18 @@ impl Refused {
     /// The status and the error code in the API's answer.
     pub(crate) fn code(&self) -> (u16, &'static str) {
         match self {
-            Self::WrongType | Self::NoServer => (400, "M_INVALID_PARAM"),
+            Self::WrongType => (400, "M_INVALID_PARAM"),
             Self::NotInvited(_)
             | Self::Powerless { .. }
             | Self::AskerPowerless { .. }
-            | Self::AskerRefused
+            | Self::AskerBarred
             | Self::Policy(_) => (403, "M_FORBIDDEN"),
             Self::Encrypted => (403, "FHIR_BRIDGE_ENCRYPTED"),
-            Self::NoResource(_) | Self::NoRoom | Self::NoLink | Self::NotUnlinked => {
-                (404, "M_NOT_FOUND")
-            }
+            Self::NoServer
+            | Self::NoResource(_)
+            | Self::NoRoom
+            | Self::NoLink
+            | Self::NotUnlinked => (404, "M_NOT_FOUND"),
             Self::NotOpen(_) | Self::NoSpace | Self::Space | Self::Replaced => {
                 (409, "FHIR_BRIDGE_UNSUITABLE")
             }
@@ -125,7 +127,7 @@ impl fmt::Display for Refused {
                 f,
                 "You may not change that room: it takes to be there with power level {needed}, and you have {has}"
             ),
-            Self::AskerRefused => f.write_str("Your homeserver may not take part"),
+            Self::AskerBarred => f.write_str("Your homeserver may not take part"),
             Self::Policy(servers) => {
                 f.write_str("People of homeservers that may not take part are in that room: ")?;
                 for (index, server) in servers.iter().enumerate() {

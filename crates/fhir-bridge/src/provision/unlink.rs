@@ -4,7 +4,12 @@ use fhir::ResourceRef;
 use matrix_appservice::{Intent, ruma::RoomId};
 
 use super::{Asker, Failed, Link, Provision, Refused, link::note, rules, state_of};
-use crate::{failure, mapping::audit_event::Deed, network::refresh::Because};
+use crate::{
+    bridge::Bridge,
+    failure,
+    mapping::{audit_event::Deed, room_state::RoomState},
+    network::refresh::Because,
+};
 
 impl Provision {
     /// Undoes the link of a room; with `keep`, the bridge's users stay there. Nothing is changed on the FHIR server, and
@@ -20,15 +25,10 @@ impl Provision {
     ) -> Result<Link, Failed> {
         let _turn = self.0.turn.lock().await;
         let Some((bridge, link)) = self.owner(room).await? else {
-            return self.unlinked(room).await;
+            return self.unlink_again(bot, asker, room, keep).await;
         };
-        if let Asker::User(user) = asker {
-            if bridge.refuses(user.server_name()).await.is_some() {
-                return Err(Refused::AskerRefused.into());
-            }
-            let state = state_of(bot, room).await?.unwrap_or_default();
-            rules::check_asker(&state, user)?;
-        }
+        let state = state_of(bot, room).await?.unwrap_or_default();
+        check_asker(bridge, asker, &state).await?;
         {
             let _making = bridge.making_room(&link.resource).await;
             let done = bridge.links.unlink_room(&link.resource, room, keep);
@@ -66,18 +66,40 @@ impl Provision {
         Ok(())
     }
 
-    /// The link that a room had.
-    async fn unlinked(&self, room: &RoomId) -> Result<Link, Failed> {
+    /// A room that was unlinked before: it may still be to be left.
+    async fn unlink_again(
+        &self,
+        bot: &Intent,
+        asker: Asker<'_>,
+        room: &RoomId,
+        keep: bool,
+    ) -> Result<Link, Failed> {
         for bridge in self.0.servers.iter() {
             let resource = bridge.links.unlinked_from(room).await;
-            if let Some(resource) = resource.map_err(failure::links)? {
-                return Ok(Link {
-                    room: room.to_owned(),
-                    resource,
-                    server: bridge.name.clone(),
-                });
+            let Some(resource) = resource.map_err(failure::links)? else {
+                continue;
+            };
+            if !keep && let Some(state) = state_of(bot, room).await? {
+                check_asker(bridge, asker, &state).await?;
+                let noted = bridge.links.leave_room(&resource, room).await;
+                noted.map_err(failure::links)?;
             }
+            return Ok(Link {
+                room: room.to_owned(),
+                resource,
+                server: bridge.name.clone(),
+            });
         }
         Err(Refused::NoLink.into())
     }
+}
+
+async fn check_asker(bridge: &Bridge, asker: Asker<'_>, state: &RoomState) -> Result<(), Failed> {
+    let Asker::User(user) = asker else {
+        return Ok(());
+    };
+    if bridge.refuses(user.server_name()).await.is_some() {
+        return Err(Refused::AskerBarred.into());
+    }
+    Ok(rules::check_asker(state, user)?)
 }

@@ -90,17 +90,14 @@ pub(super) async fn list(
     if !(1..=LONGEST_PAGE).contains(&limit) {
         return Err(BAD_LIST);
     }
+    let server = wanted.server.as_deref();
     if let Some(resource) = &wanted.resource {
         let resource = ResourceRef::parse(resource).ok_or(BAD_RESOURCE)?;
-        let server = wanted.server.as_deref();
         let found = api.provision.of_resource(&resource, server).await?;
         return Ok(Json(json!({"links": told(&found)})));
     }
-    if wanted.server.is_some() {
-        return Err(ApiError::parameter("`server` goes with `resource`"));
-    }
     let from = wanted.from.unwrap_or_default();
-    let found = api.provision.list(&from, limit).await?;
+    let found = api.provision.list(&from, limit, server).await?;
     let mut page = json!({"links": told(&found)});
     if let Some(last) = found.last()
         && found.len() == usize::try_from(limit).unwrap_or(usize::MAX)
