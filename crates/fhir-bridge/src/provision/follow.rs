@@ -143,6 +143,10 @@ impl Bridge {
             Err(error) if error.is_forbidden() || error.is_not_found() => return Ok(()),
             Err(error) => return Err(error.into()),
         };
+        if state.membership(&self.sender) != Some("join") {
+            // So it was when the bridge left.
+            return Ok(());
+        }
         self.take_out(&bot, leaving, &state).await?;
         if !leaving.keep {
             let ghosts: Vec<OwnedUserId> = state

@@ -4,12 +4,7 @@ use fhir::ResourceRef;
 use matrix_appservice::{Intent, ruma::RoomId};
 
 use super::{Asker, Failed, Link, Provision, Refused, link::note, rules, state_of};
-use crate::{
-    bridge::Bridge,
-    failure,
-    mapping::{audit_event::Deed, room_state::RoomState},
-    network::refresh::Because,
-};
+use crate::{bridge::Bridge, failure, mapping::audit_event::Deed, network::refresh::Because};
 
 impl Provision {
     /// Undoes the link of a room; with `keep`, the bridge's users stay there. Nothing is changed on the FHIR server, and
@@ -27,8 +22,7 @@ impl Provision {
         let Some((bridge, link)) = self.owner(room).await? else {
             return self.unlink_again(bot, asker, room, keep).await;
         };
-        let state = state_of(bot, room).await?.unwrap_or_default();
-        check_asker(bridge, asker, &state).await?;
+        check_asker(bot, bridge, asker, room).await?;
         {
             let _making = bridge.making_room(&link.resource).await;
             let done = bridge.links.unlink_room(&link.resource, room, keep);
@@ -79,8 +73,8 @@ impl Provision {
             let Some(resource) = resource.map_err(failure::links)? else {
                 continue;
             };
-            if !keep && let Some(state) = state_of(bot, room).await? {
-                check_asker(bridge, asker, &state).await?;
+            check_asker(bot, bridge, asker, room).await?;
+            if !keep {
                 let noted = bridge.links.leave_room(&resource, room).await;
                 noted.map_err(failure::links)?;
             }
@@ -94,12 +88,19 @@ impl Provision {
     }
 }
 
-async fn check_asker(bridge: &Bridge, asker: Asker<'_>, state: &RoomState) -> Result<(), Failed> {
+/// Whether whoever asks may: where they have no token, their power in the room counts.
+async fn check_asker(
+    bot: &Intent,
+    bridge: &Bridge,
+    asker: Asker<'_>,
+    room: &RoomId,
+) -> Result<(), Failed> {
     let Asker::User(user) = asker else {
         return Ok(());
     };
     if bridge.refuses(user.server_name()).await.is_some() {
         return Err(Refused::AskerBarred.into());
     }
-    Ok(rules::check_asker(state, user)?)
+    let state = state_of(bot, room).await?.unwrap_or_default();
+    Ok(rules::check_asker(&state, user)?)
 }
