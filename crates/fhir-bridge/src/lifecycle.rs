@@ -155,6 +155,7 @@ impl Hangup {
 fn usable(file: &Path) -> anyhow::Result<Config> {
     let config = Config::load(file)?;
     let registration = config.registration()?;
+    config.provisioning.token()?;
     for server in config.servers() {
         startup::check_namespaces(&server.prefix(&config.prefix), &config, &registration)?;
         server.client().context("`fhir` in the configuration")?;
