@@ -126,7 +126,8 @@ impl Bridge {
         let at = record.at.to_string();
         self.audit
             .note((&self.journal, self.audits), ["each", &at], &record)
-            .await
+            .await?;
+        Ok(())
     }
 
     /// Writes down what was done beside any delivery. What is done to the same things again within the hour
@@ -149,7 +150,7 @@ fn is_refusal(error: &fhir::Error) -> bool {
     error.retry() == fhir::Retry::Never
 }
 
-/// A FHIR id: letters, digits and `-` only, the same for the same parts.
+/// A FHIR id: letters, digits, `-` and `.`, the same for the same parts.
 fn id(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
