@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use self::file::AuditFile;
 use crate::{
+    bridge::correlation,
     bridge::{Bridge, lock},
     config::AuditSink,
     failure,
@@ -102,8 +103,9 @@ impl Audit {
 
 impl Bridge {
     /// Writes down, and counts, what the handler of this delivery did; run again, it counts once.
-    pub(crate) async fn note(&self, delivery: &Delivery, record: Record) -> HandlerResult {
+    pub(crate) async fn note(&self, delivery: &Delivery, mut record: Record) -> HandlerResult {
         let entry = delivery.entry();
+        record.correlation = Some(correlation(delivery));
         let own = entry.key.clone().unwrap_or_else(|| entry.id.to_string());
         let work = [entry.source.as_str(), own.as_str()];
         let new = self

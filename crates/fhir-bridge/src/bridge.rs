@@ -255,28 +255,36 @@ fn build(
     for bridge in servers.iter() {
         let on_fhir = bridge.clone();
         app = app.on_entry(bridge.source, move |delivery| {
-            let span = on_fhir.span();
-            on_fhir.clone().fhir_change(delivery).instrument(span)
+            on_fhir
+                .clone()
+                .traced(delivery.clone(), on_fhir.clone().fhir_change(delivery))
         });
         let on_audit = bridge.clone();
         app = app.on_entry(bridge.audits, move |delivery| {
-            let span = on_audit.span();
-            on_audit.clone().write_down(delivery).instrument(span)
+            on_audit
+                .clone()
+                .traced(delivery.clone(), on_audit.clone().write_down(delivery))
         });
         let on_provision = bridge.clone();
         app = app.on_entry(bridge.provisions, move |delivery| {
-            let span = on_provision.span();
-            on_provision.clone().provisioned(delivery).instrument(span)
+            on_provision
+                .clone()
+                .traced(delivery.clone(), on_provision.clone().provisioned(delivery))
         });
         let on_look = bridge.clone();
         app = app.on_entry(bridge.looks, move |delivery| {
-            let span = on_look.span();
-            on_look.clone().refresh(delivery).instrument(span)
+            on_look
+                .clone()
+                .traced(delivery.clone(), on_look.clone().refresh(delivery))
         });
         let on_tie = bridge.clone();
         app = app.on_entry(bridge.ties, move |delivery| {
-            let (bridge, span) = (on_tie.clone(), on_tie.span());
-            async move { bridge.tie(&delivery).await }.instrument(span)
+            let bridge = on_tie.clone();
+            let work = {
+                let delivery = delivery.clone();
+                async move { bridge.tie(&delivery).await }
+            };
+            on_tie.clone().traced(delivery, work)
         });
     }
     Ok(provision::commands::listen(app, provision).build()?)
@@ -352,6 +360,19 @@ impl Bridge {
             None => tracing::Span::none(),
             Some(name) => tracing::error_span!("fhir", server = name),
         }
+    }
+
+    /// Does a handler's work so that what it says in the log, asks the FHIR server and writes down bears one id.
+    pub(crate) async fn traced<F: Future>(
+        self: Arc<Self>,
+        delivery: Delivery,
+        work: F,
+    ) -> F::Output {
+        let id = correlation(&delivery);
+        let entry = delivery.entry();
+        let span =
+            tracing::error_span!(parent: &self.span(), "work", id, key = entry.key.as_deref());
+        fhir::correlated(&id, work.instrument(span)).await
     }
 
     /// A lane of its own, where another server has a resource of the same type and id.
@@ -530,6 +551,12 @@ impl Bridge {
             .await
             .map_err(failure::links)
     }
+}
+
+/// The id of what is done because of a delivery: its journal entry's, with its source.
+pub(crate) fn correlation(delivery: &Delivery) -> String {
+    let entry = delivery.entry();
+    format!("{}-{}", entry.source.replace(':', "-"), entry.id)
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

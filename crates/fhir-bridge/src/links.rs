@@ -41,6 +41,7 @@ pub(crate) struct Links {
 
 impl Links {
     pub(crate) async fn open(path: &Path) -> Result<Self, LinksError> {
+        make_private(path).map_err(sqlx::Error::Io)?;
         let options = SqliteConnectOptions::from_str("sqlite://")?
             .filename(path)
             .create_if_missing(true)
@@ -223,6 +224,15 @@ impl Links {
     }
 }
 
+/// Makes a file that its owner alone can read, when it isn't there: the tables hold the bridge's secrets.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(|_| ())
+}
+
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> i64 {
     unix_ms(SystemTime::now())
@@ -234,4 +244,24 @@ pub(crate) fn unix_ms(time: SystemTime) -> i64 {
     since.map_or(0, |since| {
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     })
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_its_owner_reads_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("links.db");
+        let links = Links::open(&file).await.unwrap();
+        links.secret("name", "value").await.unwrap();
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{:?}", entry.file_name());
+        }
+    }
 }

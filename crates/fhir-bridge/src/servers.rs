@@ -91,11 +91,8 @@ impl Servers {
     /// An event from the homeserver.
     pub(crate) async fn matrix_event(self, delivery: Delivery, event: Event) -> HandlerResult {
         for bridge in self.of_event(&event).await? {
-            bridge
-                .clone()
-                .matrix_event(delivery.clone(), event.clone())
-                .instrument(bridge.span())
-                .await?;
+            let work = bridge.clone().matrix_event(delivery.clone(), event.clone());
+            bridge.clone().traced(delivery.clone(), work).await?;
         }
         Ok(())
     }
@@ -103,10 +100,8 @@ impl Servers {
     /// Somebody has read up to an event: told to the server whose room it is, else to all, as with events.
     pub(crate) async fn receipt_came(self, delivery: Delivery, receipt: Receipt) -> HandlerResult {
         for bridge in self.of_room(&receipt.room_id).await?.unwrap_or(&self.0) {
-            bridge
-                .receipt_came(&delivery, &receipt)
-                .instrument(bridge.span())
-                .await?;
+            let work = bridge.receipt_came(&delivery, &receipt);
+            bridge.clone().traced(delivery.clone(), work).await?;
         }
         Ok(())
     }

@@ -90,6 +90,27 @@ fn assert_silent(bridge: &Bridge, appservice: &testbed::Appservice, private: &[S
     }
 }
 
+/// What is said in the log about a message bears the id under which it is written down.
+fn assert_traced(bridge: &Bridge, folder: &Path) {
+    let log = bridge.log_text().unwrap();
+    let stored: serde_json::Value = log
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .find(|line: &serde_json::Value| line["message"] == "message stored in the record")
+        .unwrap();
+    let id = stored["span"]["id"].as_str().unwrap();
+    assert!(id.starts_with("matrix-"), "{stored}");
+    assert!(
+        stored["span"]["key"].as_str().unwrap().starts_with('$'),
+        "{stored}"
+    );
+    let audit = std::fs::read_to_string(folder.join("data/audit.log")).unwrap();
+    assert!(
+        audit.contains(&format!("\"value\":\"{id}\"")),
+        "{id} is not in the audit"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_goes_from_fhir_to_three_homeservers_and_back() {
     let testbed = Testbed::shared().await.unwrap();
@@ -112,6 +133,7 @@ async fn a_message_goes_from_fhir_to_three_homeservers_and_back() {
     .await
     .unwrap();
     assert_silent(&bridge, &appservice, &played.private);
+    assert_traced(&bridge, folder.path());
     assert_told(&operators, &played).await;
 
     // Whoever restarts it finds that nothing happens again.

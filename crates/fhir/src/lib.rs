@@ -53,7 +53,7 @@ pub use client::{
 pub use client::{
     BinaryBody, BinaryContent, BinaryForm, BinarySender, Change, ChangeKind, Changes, Condition,
     Created, Edit, FhirClient, FhirClientBuilder, HistoryQuery, Modified, OddEntry, RestHook,
-    SearchResult, ServerInfo, SetupError, SubscriptionState, SubscriptionStatus, Topic,
+    SearchResult, ServerInfo, SetupError, SubscriptionState, SubscriptionStatus, Topic, correlated,
     search_token,
 };
 pub use error::{Call, Error, Issue, Issues, Odd, Retry, Unavailable};

@@ -82,6 +82,9 @@ pub enum Agent {
     Matrix(String),
 }
 
+/// The system of the ids by which requests and lines of the log belong together.
+const CORRELATION_SYSTEM: &str = "https://github.com/fhir-bridge/matrix-appservice/correlation";
+
 /// One thing that the bridge did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -103,6 +106,9 @@ pub struct Record {
     pub reason: Option<String>,
     /// A keyed hash of the content.
     pub content: Option<String>,
+    /// The id that the log, and the FHIR server's requests for it, bear as well.
+    #[serde(default)]
+    pub correlation: Option<String>,
 }
 
 impl Record {
@@ -119,6 +125,7 @@ impl Record {
             event: None,
             reason: None,
             content: None,
+            correlation: None,
         }
     }
 
@@ -250,6 +257,9 @@ impl Record {
         }
         if let Some(event) = &self.event {
             entities.push(identified(MATRIX_EVENT_ID_SYSTEM, event));
+        }
+        if let Some(correlation) = &self.correlation {
+            entities.push(identified(CORRELATION_SYSTEM, correlation));
         }
         entities
     }

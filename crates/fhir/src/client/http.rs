@@ -10,7 +10,7 @@ use reqwest::{
 };
 use serde_json::Value;
 
-use super::{FhirClient, outcome};
+use super::{FhirClient, correlation, outcome};
 use crate::{Call, Error, Instant, Unavailable, measures};
 
 /// The longest wait that a server may ask for with `Retry-After`.
@@ -48,7 +48,7 @@ impl FhirClient {
             method,
             url: self.inner.base.join(path),
             call,
-            headers: HeaderMap::new(),
+            headers: correlation::headers(),
             body: None,
         }
     }

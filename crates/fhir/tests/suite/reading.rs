@@ -42,6 +42,26 @@ async fn a_resource_is_read_with_version_and_time() {
 }
 
 #[tokio::test]
+async fn what_is_asked_because_of_one_thing_bears_one_id() {
+    let found = || answer(200).json(&json!({"resourceType": "CareTeam", "id": "7"}));
+    let stub = Stub::new([found(), found()]).await;
+    let client = stub.client();
+    fhir::correlated("matrix-17", client.read(&team()))
+        .await
+        .unwrap();
+    client.read(&team()).await.unwrap();
+    let seen = stub.seen();
+    assert_eq!(seen[0].header("x-correlation-id"), Some("matrix-17"));
+    assert!(
+        seen[0]
+            .header("x-request-id")
+            .unwrap()
+            .starts_with("matrix-17.")
+    );
+    assert_eq!(seen[1].header("x-correlation-id"), None);
+}
+
+#[tokio::test]
 async fn version_and_time_come_from_the_headers_when_the_body_has_none() {
     let stub = Stub::new([answer(200)
         .header("etag", "W/\"12\"")
