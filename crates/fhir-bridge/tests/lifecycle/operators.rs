@@ -1,10 +1,13 @@
 //! What operators ask of a bridge at work, in a browser, with programs and on the command line.
 
-use std::net::TcpListener;
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+};
 
 use serde_json::{Value, json};
 
-use crate::running::{HS_TOKEN, Running};
+use crate::running::{HS_TOKEN, PATIENCE, Running};
 
 /// An address that nobody listens on.
 fn free() -> String {
@@ -16,18 +19,25 @@ fn free() -> String {
 async fn operators_who_keep_a_connection_open_hold_up_nothing() {
     let operators = free();
     let bridge = Running::start_with(None, &json!({"ops": {"listen": operators}}));
-    // It keeps its connection for the next request.
-    let client = reqwest::Client::new();
+    // Each over a connection of its own.
     let status = async || {
         let url = format!("http://{operators}/api/v1/status");
-        let answer = client.get(url).send().await.unwrap();
+        let answer = reqwest::get(url).await.unwrap();
         let status: Value = answer.json().await.unwrap();
         status
     };
     bridge.wait_for("operators are told how it goes", 1);
     let before = status().await;
+    let mut stays = TcpStream::connect(&operators).unwrap();
+    stays.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!("GET /metrics HTTP/1.1\r\nhost: {operators}\r\n\r\n");
+    stays.write_all(request.as_bytes()).unwrap();
+    assert_eq!(stays.read(&mut [0]).unwrap(), 1, "it is answered");
     bridge.signal("HUP");
     bridge.wait_for("operators are told how it goes", 2);
+    stays
+        .read_to_end(&mut Vec::new())
+        .expect("the bridge ends it");
     let after = status().await;
     assert!(before["started_at"].is_string());
     assert_eq!(after["started_at"], before["started_at"]);
@@ -72,7 +82,7 @@ async fn the_command_line_tells_how_it_is_and_settles_dead_letters() {
         bridge.call("PUT", "transactions/1", HS_TOKEN, &body).await,
         200
     );
-    let until = std::time::Instant::now() + crate::running::PATIENCE;
+    let until = std::time::Instant::now() + PATIENCE;
     let letters = loop {
         let letters = lines(&bridge, &["dead-letters", "list", "--json"]);
         if letters.len() == 2 {
