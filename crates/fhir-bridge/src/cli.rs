@@ -107,6 +107,20 @@ enum Command {
     /// What a bridge at work could not handle: list it, try it again or give it up.
     #[command(subcommand)]
     DeadLetters(operator::DeadLetters),
+    /// Have a bridge at work look at a resource again, as if it had just been changed.
+    ///
+    /// For what was mended by hand, such as a room that somebody left by mistake. What is as it should be
+    /// stays as it is: nothing is sent twice.
+    Replay {
+        /// A CareTeam, CommunicationRequest or Communication, such as `CareTeam/7`.
+        #[arg(value_name = "RESOURCE")]
+        resource: String,
+        /// The FHIR server, where it has a name.
+        #[arg(long, value_name = "NAME")]
+        server: Option<String>,
+        #[command(flatten)]
+        target: operator::Target,
+    },
     /// List which resource is which room, event and account: ids only.
     ///
     /// Reads the bridge's tables; it may run or not.
@@ -179,6 +193,16 @@ pub fn main() -> ExitCode {
             logging::init(tracing::Level::WARN);
             with_config(&command.target().config, async |config| {
                 operator::dead_letters(&config, &command).await
+            })
+        }
+        Command::Replay {
+            resource,
+            server,
+            target,
+        } => {
+            logging::init(tracing::Level::WARN);
+            with_config(&target.config, async |config| {
+                operator::replay(&config, &target, &resource, server.as_deref()).await
             })
         }
         Command::Config(command) => config::run(&command),

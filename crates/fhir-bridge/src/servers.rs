@@ -92,7 +92,7 @@ impl Servers {
     pub(crate) async fn matrix_event(self, delivery: Delivery, event: Event) -> HandlerResult {
         for bridge in self.of_event(&event).await? {
             let work = bridge.clone().matrix_event(delivery.clone(), event.clone());
-            bridge.clone().traced(delivery.clone(), work).await?;
+            Box::pin(bridge.clone().traced(delivery.clone(), work)).await?;
         }
         Ok(())
     }
@@ -101,7 +101,7 @@ impl Servers {
     pub(crate) async fn receipt_came(self, delivery: Delivery, receipt: Receipt) -> HandlerResult {
         for bridge in self.of_room(&receipt.room_id).await?.unwrap_or(&self.0) {
             let work = bridge.receipt_came(&delivery, &receipt);
-            bridge.clone().traced(delivery.clone(), work).await?;
+            Box::pin(bridge.clone().traced(delivery.clone(), work)).await?;
         }
         Ok(())
     }

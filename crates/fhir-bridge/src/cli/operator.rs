@@ -307,6 +307,30 @@ pub(super) async fn dead_letters(
     Ok(ExitCode::SUCCESS)
 }
 
+/// `fhir-bridge replay`.
+pub(super) async fn replay(
+    config: &Config,
+    target: &Target,
+    resource: &str,
+    server: Option<&str>,
+) -> anyhow::Result<ExitCode> {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("resource", resource);
+    if let Some(server) = server {
+        query.append_pair("server", server);
+    }
+    let path = format!("replay?{}", query.finish());
+    let done = Operator::of(config, target)?
+        .ask(Method::POST, &path)
+        .await?;
+    if target.output.json {
+        println!("{done}");
+    } else {
+        println!("{resource} waits to be looked at again.");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

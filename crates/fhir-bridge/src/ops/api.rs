@@ -5,6 +5,7 @@
 
 pub(super) mod dead_letters;
 pub(super) mod links;
+mod replay;
 pub(super) mod status;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -40,6 +41,12 @@ pub(super) enum ApiError {
     NoDeadLetter,
     #[error("a parameter of the query is none that is known here, or not of the right kind")]
     Query,
+    #[error(
+        "only a CareTeam, CommunicationRequest or Communication, such as CareTeam/7, can be looked at again"
+    )]
+    NotFollowed,
+    #[error("there is no FHIR server of this name in the configuration")]
+    NoServer,
     #[error("`after` is none that was given as `next`")]
     After,
     #[error("the journal doesn't answer: see the component `database`")]
@@ -52,9 +59,9 @@ impl ApiError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Refused(refused) => refused.status(),
-            Self::NoPath | Self::NoDeadLetter => StatusCode::NOT_FOUND,
+            Self::NoPath | Self::NoDeadLetter | Self::NoServer => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Query | Self::After => StatusCode::BAD_REQUEST,
+            Self::Query | Self::After | Self::NotFollowed => StatusCode::BAD_REQUEST,
             Self::Journal(_) | Self::Links(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -86,6 +93,7 @@ pub(super) fn router(desk: &Desk) -> Router<Desk> {
         .route("/dead-letters/{id}/retry", post(dead_letters::retry))
         .route("/dead-letters/{id}/skip", post(dead_letters::skip))
         .route("/links", get(links::list))
+        .route("/replay", post(replay::post))
         .fallback(async || ApiError::NoPath)
         .method_not_allowed_fallback(async || ApiError::Method)
         .layer(middleware::from_fn_with_state(desk.clone(), check))

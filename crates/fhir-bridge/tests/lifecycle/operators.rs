@@ -107,6 +107,11 @@ async fn the_command_line_tells_how_it_is_and_settles_dead_letters() {
     let again = bridge.command(&["dead-letters", "skip", &id(&letters[0])]);
     assert_eq!(again.status.code(), Some(1), "there is none any more");
 
+    let replayed = bridge.command(&["replay", "CareTeam/7"]);
+    assert!(replayed.status.success());
+    let replayed = bridge.command(&["replay", "Patient/7"]);
+    assert_eq!(replayed.status.code(), Some(1));
+
     // Without the token, nothing.
     std::fs::write(bridge.file("ops.token"), "another-example-token").unwrap();
     let refused = bridge.command(&["dead-letters", "list"]);

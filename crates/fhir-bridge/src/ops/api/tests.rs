@@ -179,6 +179,35 @@ async fn answers_are_as_they_are_described() {
     assert_eq!((now.dead, now.waiting, now.done), (1, 1, 1));
 }
 
+#[tokio::test]
+async fn a_resource_is_looked_at_again_for_its_own_server_each_time_that_is_asked_for() {
+    let world = World::new().await;
+    let waiting = async || world.desk.journal.stats().await.unwrap().waiting;
+    for (number, query) in [
+        "resource=Communication/7",
+        "resource=CareTeam/7&server=north",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = world.api("POST", &format!("/api/v1/replay?{query}")).await;
+        let json = check("/replay", "post", &answer);
+        assert_eq!(json["done"], "waits");
+        assert_eq!(waiting().await, u64::try_from(number).unwrap() + 1);
+    }
+    for (query, status) in [
+        ("resource=Patient/7", 400),
+        ("resource=7", 400),
+        ("", 400),
+        ("resource=CareTeam/7&server=south", 404),
+    ] {
+        let answer = world.api("POST", &format!("/api/v1/replay?{query}")).await;
+        assert_eq!(answer.status, status, "{query}");
+        check("/replay", "post", &answer);
+    }
+    assert_eq!(waiting().await, 2);
+}
+
 const TYPES: usize = crate::puller::TYPES.len();
 
 #[tokio::test]
