@@ -97,28 +97,6 @@ impl Links {
         Ok(text.as_deref().and_then(ResourceRef::parse))
     }
 
-    /// Which resource has which room: those of one resource or one room, or all, behind `after`, in the order of
-    /// resources.
-    pub(crate) async fn rooms(
-        &self,
-        resource: Option<&str>,
-        room: Option<&str>,
-        after: &str,
-        limit: u32,
-    ) -> Result<Vec<(String, String)>, LinksError> {
-        Ok(sqlx::query_as(
-            "SELECT resource, room_id FROM room
-             WHERE resource > ?1 AND (?2 IS NULL OR resource = ?2) AND (?3 IS NULL OR room_id = ?3)
-             ORDER BY resource LIMIT ?4",
-        )
-        .bind(after)
-        .bind(resource)
-        .bind(room)
-        .bind(limit)
-        .fetch_all(&self.pool)
-        .await?)
-    }
-
     pub(crate) async fn link_room(
         &self,
         resource: &ResourceRef,

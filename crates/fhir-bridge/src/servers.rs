@@ -123,35 +123,27 @@ impl Servers {
 }
 
 #[cfg(test)]
+pub(crate) mod testing;
+
+#[cfg(test)]
 mod tests {
     use fhir::ResourceRef;
-    use matrix_appservice::{Journal, Registration, ruma::room_id};
+    use matrix_appservice::ruma::room_id;
     use serde_json::json;
 
-    use super::*;
+    use super::{testing::Made, *};
 
     /// A bridge with a FHIR server without a name, one called `a` and one called `a-b`.
     async fn servers() -> (tempfile::TempDir, Servers) {
-        let folder = tempfile::tempdir().unwrap();
-        let config = json!({
-            "registration": "registration.yaml",
-            "data": "",
-            "homeserver": {"name": "vvt", "url": "http://127.0.0.1:9"},
+        let made = Made::with(json!({
             "fhir_servers": [
                 {"url": "http://one.example/fhir"},
                 {"name": "a-b", "url": "http://b.example/fhir"},
                 {"name": "a", "url": "http://a.example/fhir"},
             ],
-        });
-        let file = folder.path().join("bridge.yaml");
-        std::fs::write(&file, config.to_string()).unwrap();
-        let config = Config::load(&file).unwrap();
-        let registration =
-            Registration::parse(include_str!("../../../registration/fhir-bridge.yaml")).unwrap();
-        let journal = Journal::in_memory().await.unwrap();
-        let shared = Shared::open(&config, &registration, journal).unwrap();
-        let servers = Servers::open(&config, &shared).await.unwrap();
-        (folder, servers)
+        }));
+        let made = made.await;
+        (made.folder, made.servers)
     }
 
     fn names<'a>(bridges: impl IntoIterator<Item = &'a Arc<Bridge>>) -> Vec<Option<&'a str>> {

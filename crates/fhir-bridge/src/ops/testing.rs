@@ -6,12 +6,12 @@ use axum::{
     http::{HeaderMap, Request, header},
 };
 use fhir::ResourceRef;
-use matrix_appservice::{Journal, NewEntry, Registration, registration::Token, ruma::OwnedRoomId};
+use matrix_appservice::{NewEntry, registration::Token, ruma::OwnedRoomId};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::{access::Access, desk::Desk, router};
-use crate::{bridge::Shared, config::Config, servers::Servers};
+use crate::servers::testing::Made;
 
 pub(crate) const TOKEN: &str = "example-token-of-operators";
 /// Where the browser thinks that it is.
@@ -54,27 +54,20 @@ impl World {
     pub(crate) async fn with(access: Access) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("list.json"), r#"["huisarts.example"]"#).unwrap();
-        let config = json!({
-            "registration": "registration.yaml",
-            "data": "",
-            "homeserver": {"name": "vvt", "url": "http://127.0.0.1:9"},
-            "fhir_servers": [
-                {"url": "http://one.example/fhir"},
-                {"name": "north", "url": "http://north.example/fhir"},
-            ],
-            "policy": {"federation": "closed", "list": {"file": "list.json"}},
-        });
-        let file = folder.path().join("bridge.yaml");
-        std::fs::write(&file, config.to_string()).unwrap();
-        let config = Config::load(&file).unwrap();
-        let registration =
-            Registration::parse(include_str!("../../../../registration/fhir-bridge.yaml")).unwrap();
-        let journal = Journal::in_memory().await.unwrap();
-        let shared = Shared::open(&config, &registration, journal.clone()).unwrap();
-        let servers = Servers::open(&config, &shared).await.unwrap();
-        let desk = Desk::try_new(servers, journal, access).unwrap();
+        let made = Made::in_folder(
+            folder,
+            json!({
+                "fhir_servers": [
+                    {"url": "http://one.example/fhir"},
+                    {"name": "north", "url": "http://north.example/fhir"},
+                ],
+                "policy": {"federation": "closed", "list": {"file": "list.json"}},
+            }),
+        );
+        let made = made.await;
+        let desk = Desk::try_new(made.servers, made.journal, access).unwrap();
         Self {
-            _folder: folder,
+            _folder: made.folder,
             router: router(desk.clone()),
             desk,
         }

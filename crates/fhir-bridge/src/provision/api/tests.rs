@@ -1,11 +1,11 @@
 use axum::{body::Body, http::Request};
 use fhir::ResourceRef;
-use matrix_appservice::{AppService, Journal, Registration, ruma::RoomId};
+use matrix_appservice::{AppService, ruma::RoomId};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::{bridge::Shared, config::Config, servers::Servers};
+use crate::servers::{Servers, testing::Made};
 
 const TOKEN: &str = "an-example-token-of-some-length";
 const BASE: &str = "/_matrix/provision/v1";
@@ -19,25 +19,19 @@ struct Place {
 
 impl Place {
     async fn open() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = json!({
-            "registration": "registration.yaml",
-            "data": "",
-            "homeserver": {"name": "vvt", "url": "http://127.0.0.1:9"},
+        let made = Made::with(json!({
             "fhir_servers": [
                 {"url": "http://127.0.0.1:9/fhir"},
                 {"name": "north", "url": "http://127.0.0.1:9/north"},
             ],
-        });
-        let file = folder.path().join("bridge.yaml");
-        std::fs::write(&file, config.to_string()).unwrap();
-        let config = Config::load(&file).unwrap();
-        let registration =
-            Registration::parse(include_str!("../../../../../registration/fhir-bridge.yaml"))
-                .unwrap();
-        let journal = Journal::in_memory().await.unwrap();
-        let shared = Shared::open(&config, &registration, journal.clone()).unwrap();
-        let servers = Servers::open(&config, &shared).await.unwrap();
+        }));
+        let Made {
+            folder,
+            config,
+            registration,
+            journal,
+            servers,
+        } = made.await;
         let provision = Provision::new(&servers, &config);
         let (name, url) = (&config.homeserver.name, config.homeserver.url.clone());
         let app = AppService::builder(registration, name, url, journal);
