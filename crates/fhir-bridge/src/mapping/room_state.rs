@@ -37,6 +37,22 @@ impl RoomState {
             .map(|state| &state.content)
     }
 
+    /// Whether everybody may read what is said in the room: by joining it, or without.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let says = |kind: &str, key: &str, word: &str| {
+            self.content(kind, "")
+                .and_then(|content| content.get(key)?.as_str())
+                == Some(word)
+        };
+        says("m.room.join_rules", "join_rule", "public")
+            || says(
+                "m.room.history_visibility",
+                "history_visibility",
+                "world_readable",
+            )
+    }
+
     /// Who made the room.
     #[must_use]
     pub fn creator(&self) -> Option<&UserId> {

@@ -37,6 +37,8 @@ pub(crate) enum Refused {
     Replaced,
     /// The bridge can't read what is said there.
     Encrypted,
+    /// Everybody may read what is said there.
+    Open,
     /// The bridge can't do its work there.
     Powerless {
         user: OwnedUserId,
@@ -75,7 +77,7 @@ impl Refused {
             | Self::NoRoom
             | Self::NoLink
             | Self::NotUnlinked => (404, "M_NOT_FOUND"),
-            Self::NotOpen(_) | Self::NoSpace | Self::Space | Self::Replaced => {
+            Self::NotOpen(_) | Self::NoSpace | Self::Space | Self::Replaced | Self::Open => {
                 (409, "FHIR_BRIDGE_UNSUITABLE")
             }
             Self::ResourceHas(_) | Self::RoomHas(_) => (409, "FHIR_BRIDGE_LINKED"),
@@ -102,7 +104,7 @@ impl fmt::Display for Refused {
             Self::NoRoom => f.write_str("That address leads to no room"),
             Self::NotInvited(bot) => write!(
                 f,
-                "The bridge is not in that room and may not join it: invite {bot}, or let anybody join"
+                "The bridge is not in that room and may not join it: invite {bot}"
             ),
             Self::NoSpace => f.write_str("A CareTeam is linked to a space, and that room is none"),
             Self::Space => {
@@ -113,6 +115,9 @@ impl fmt::Display for Refused {
             }
             Self::Encrypted => f.write_str(
                 "That room is encrypted, and the bridge can't read it: encryption can't be switched off again, so make another room",
+            ),
+            Self::Open => f.write_str(
+                "Everybody may read what is said in that room: set its join rule to invite and its history to members, then ask again",
             ),
             Self::Powerless { user, has, missing } => {
                 write!(f, "The bridge can't do its work there: ")?;

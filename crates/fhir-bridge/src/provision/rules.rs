@@ -29,6 +29,9 @@ pub(super) fn check_room(state: &RoomState, kind: Kind) -> Result<(), Refused> {
     if state.content("m.room.encryption", "").is_some() {
         return Err(Refused::Encrypted);
     }
+    if state.is_open() {
+        return Err(Refused::Open);
+    }
     Ok(())
 }
 
@@ -116,6 +119,19 @@ mod tests {
         assert_eq!(check_room(&room(&[]), Kind::Space), Err(Refused::NoSpace));
         let encrypted = room(&[("m.room.encryption", "", json!({}))]);
         assert_eq!(check_room(&encrypted, Kind::Room), Err(Refused::Encrypted));
+        for (kind, key, open, closed) in [
+            ("m.room.join_rules", "join_rule", "public", "invite"),
+            (
+                "m.room.history_visibility",
+                "history_visibility",
+                "world_readable",
+                "shared",
+            ),
+        ] {
+            let with = |word: &str| room(&[(kind, "", json!({key: word}))]);
+            assert_eq!(check_room(&with(open), Kind::Room), Err(Refused::Open));
+            assert_eq!(check_room(&with(closed), Kind::Room), Ok(()));
+        }
         let replaced = room(&[("m.room.tombstone", "", json!({}))]);
         assert_eq!(check_room(&replaced, Kind::Room), Err(Refused::Replaced));
     }

@@ -75,6 +75,10 @@ impl Bridge {
         let requester = maker.person.reference.clone();
         let bot = delivery.bot();
         let state = RoomState::read(bot.all_state(room).await?);
+        if state.is_open() {
+            tracing::warn!(%room, resource = %team_ref, "a room in a space is not bridged: everybody may read what is said there; close it and hang it there again");
+            return Ok(());
+        }
         let mut recipients: Vec<ResourceRef> = Vec::new();
         for (user, membership) in state.members() {
             if !matches!(membership, "join" | "invite") || user == self.sender {
