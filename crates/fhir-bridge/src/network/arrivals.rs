@@ -239,9 +239,12 @@ async fn take_due(bridge: &Bridge) -> Result<Option<Duration>, ArrivalError> {
 
 #[cfg(test)]
 mod tests {
-    use matrix_appservice::ruma::room_id;
+    use fhir::ResourceRef;
+    use matrix_appservice::{AppService, ruma::room_id};
+    use serde_json::json;
 
     use super::*;
+    use crate::servers::testing::Made;
 
     async fn arrivals() -> (tempfile::TempDir, Links, Arrivals) {
         let folder = tempfile::tempdir().unwrap();
@@ -331,5 +334,46 @@ mod tests {
         assert!(pause > Duration::from_millis(WINDOW_MS.unsigned_abs()));
         assert_eq!(arrivals.tidy(at + 11 * WINDOW_MS).await.unwrap(), None);
         assert_eq!(links.arrivals().await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn only_those_who_come_from_elsewhere_are_arrivals_and_our_own_event_is_no_news() {
+        let made = Made::with(json!({"fhir_servers": [{"url": "http://127.0.0.1:9/fhir"}]})).await;
+        let bridge = made.servers.iter().next().unwrap().clone();
+        let url = made.config.homeserver.url.clone();
+        let app = AppService::builder(
+            made.registration,
+            &made.config.homeserver.name,
+            url,
+            made.journal,
+        );
+        let app = app.build().unwrap();
+        let bot = app.intent(app.client().sender(), "test");
+        let thread = ResourceRef::parse("CommunicationRequest/1").unwrap();
+        bridge.links.link_room(&thread, room()).await.unwrap();
+        let at = now_ms();
+        let see = async |kind: &str, user: &str, before: Option<&str>| {
+            let mut event = json!({
+                "type": kind, "event_id": "$1", "room_id": room(), "sender": user,
+                "origin_server_ts": 1, "content": {"membership": "join"},
+            });
+            if kind == "m.room.member" {
+                event["state_key"] = user.into();
+            }
+            if let Some(before) = before {
+                event["unsigned"] = json!({"prev_content": {"membership": before}});
+            }
+            let event = Event::parse(event.to_string().as_bytes()).unwrap();
+            bridge.watch_arrivals(&bot, &event, at).await.unwrap();
+            bridge.arrivals.first_due(soon()).await.is_some()
+        };
+        // Somebody of ours, and somebody who has been there and has a new name.
+        for (user, before) in [("@a:vvt", None), ("@b:huisarts", Some("join"))] {
+            see("m.room.member", user, before).await;
+            assert!(!see("m.room.message", "@a:vvt", None).await, "{user}");
+        }
+        see("m.room.member", "@b:huisarts", Some("invite")).await;
+        assert!(!see(TIE, "@_fhir:vvt", None).await);
+        assert!(see("m.room.message", "@a:vvt", None).await);
     }
 }
