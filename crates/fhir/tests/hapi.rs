@@ -285,13 +285,7 @@ async fn a_deletion_is_in_the_history(
         .await?
         .cursor;
     let created = store(client, &message(thread, "$deleted")).await?;
-    reqwest::Client::builder()
-        .no_proxy()
-        .build()?
-        .delete(format!("{}/{}", client.base().as_str(), created.reference))
-        .send()
-        .await?
-        .error_for_status()?;
+    client.delete(&created.reference).await?;
     assert_eq!(client.read(&created.reference).await?, None);
     let changes = client
         .history_since(&TYPE, &HistoryQuery::since(since))

@@ -246,22 +246,6 @@ impl FhirClient {
         }
     }
 
-    /// Deletes a resource. What is not there is deleted.
-    ///
-    /// Spec: <http://hl7.org/fhir/R4/http.html#delete>
-    ///
-    /// # Errors
-    ///
-    /// When the server is unavailable or refuses.
-    pub async fn delete(&self, reference: &ResourceRef) -> Result<(), Error> {
-        let name = format!("{}/[id]", reference.resource_type());
-        let request = self.request(Method::DELETE, &reference.to_string(), &name);
-        match self.send(request).await?.success() {
-            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
     /// The request, and the number of the token that it shows.
     async fn bytes_request(
         &self,

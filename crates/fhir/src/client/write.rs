@@ -217,6 +217,32 @@ impl FhirClient {
         self.created(&answer, &resource_type, condition).await
     }
 
+    /// Deletes a resource. What is not there is deleted.
+    ///
+    /// It is repeated by itself when another writer was in the way (409), five times at most.
+    ///
+    /// Spec: <http://hl7.org/fhir/R4/http.html#delete>
+    ///
+    /// # Errors
+    ///
+    /// [`Error::VersionConflict`] when somebody is always in the way, or something else refers to it; and when the server
+    /// is unavailable or refuses.
+    pub async fn delete(&self, reference: &ResourceRef) -> Result<(), Error> {
+        let name = format!("{}/[id]", reference.resource_type());
+        let mut attempt = 1;
+        loop {
+            let request = self.request(Method::DELETE, &reference.to_string(), &name);
+            match self.send(request).await?.success() {
+                Ok(_) | Err(Error::NotFound { .. }) => return Ok(()),
+                // HAPI's own work on what was just stored counts as a writer.
+                Err(Error::VersionConflict { status: 409, .. }) if attempt < MAX_ATTEMPTS => {
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     async fn created(
         &self,
         answer: &Answer,

@@ -416,3 +416,25 @@ async fn every_call_can_be_spawned() {
     spawnable(client.ensure_subscription(&hook));
     spawnable(client.capability());
 }
+
+#[tokio::test]
+async fn a_deletion_waits_for_other_writers_and_what_is_gone_is_deleted() {
+    let team = ResourceRef::try_new(ResourceType::CareTeam, "7").unwrap();
+    for answers in [
+        vec![answer(409), answer(409), answer(204)],
+        vec![answer(404)],
+        vec![answer(410)],
+    ] {
+        let asked = answers.len();
+        let stub = Stub::new(answers).await;
+        stub.client().delete(&team).await.unwrap();
+        let seen = stub.seen();
+        assert_eq!(seen.len(), asked);
+        assert!(seen.iter().all(|one| one.line == "DELETE /fhir/CareTeam/7"));
+    }
+    // Something refers to it: that does not pass.
+    let stub = Stub::new((0..5).map(|_| answer(409))).await;
+    let error = stub.client().delete(&team).await.unwrap_err();
+    assert!(matches!(error, Error::VersionConflict { status: 409, .. }));
+    assert_eq!(stub.seen().len(), 5);
+}
