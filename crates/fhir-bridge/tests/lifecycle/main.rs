@@ -67,6 +67,8 @@ async fn a_second_signal_ends_at_once_what_the_first_one_waits_for() {
     let body = json!({"events": [event]});
     let pushed = bridge.call("PUT", "transactions/1", HS_TOKEN, &body);
     assert_eq!(pushed.await, 200);
+    // The bridge is at work on it: its user, first of all, has to be there.
+    bridge.wait_until_asked("/register");
     bridge.signal("TERM");
     bridge.wait_for("what is at work may finish", 1);
     thread::sleep(Duration::from_millis(500));

@@ -2,9 +2,11 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -24,8 +26,8 @@ pub(crate) struct Running {
     pub(crate) config: Value,
     listen: String,
     pub(crate) child: Child,
-    /// Taken to be there, so that a port is.
-    _homeserver: TcpListener,
+    /// It takes connections by being there, and what it is asked can be looked at.
+    homeserver: TcpListener,
 }
 
 impl Running {
@@ -79,7 +81,7 @@ impl Running {
             folder,
             config,
             listen,
-            _homeserver: homeserver,
+            homeserver,
         };
         running.wait_for("the bridge takes transactions", 1);
         running
@@ -120,6 +122,30 @@ impl Running {
             }
             assert!(Instant::now() < until, "it goes on:\n{}", self.log());
             thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until the homeserver is asked something whose first line holds the words. Nobody is answered.
+    pub(crate) fn wait_until_asked(&self, words: &str) {
+        let (asked, lines) = mpsc::channel();
+        let homeserver = self.homeserver.try_clone().unwrap();
+        thread::spawn(move || {
+            while let Ok((stream, _)) = homeserver.accept() {
+                let asked = asked.clone();
+                thread::spawn(move || {
+                    let mut line = String::new();
+                    let _ = BufReader::new(&stream).read_line(&mut line);
+                    let _ = asked.send(line);
+                    // The connection stays open, and silent.
+                    thread::sleep(2 * PATIENCE);
+                });
+            }
+        });
+        let mut heard = Vec::new();
+        while !heard.iter().any(|line: &String| line.contains(words)) {
+            let line = lines.recv_timeout(PATIENCE);
+            assert!(line.is_ok(), "{words} is not asked: {heard:?}");
+            heard.extend(line);
         }
     }
 
