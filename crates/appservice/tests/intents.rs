@@ -173,6 +173,61 @@ async fn a_room_whose_answer_was_lost_is_found_again() {
 }
 
 #[tokio::test]
+async fn a_room_that_the_homeserver_is_still_making_is_waited_for() {
+    let world = World::new().await;
+    world.homeserver.register(GHOST);
+    let service = world.service().await;
+    let ghost = service.intent(user(GHOST), "work");
+    let now = Duration::ZERO;
+    let room = world.homeserver.begin_room(GHOST, "_portal_1", now);
+    let error = ghost.find_own_room("_portal_1").await.unwrap_err();
+    assert!(matches!(error, Error::UnfinishedRoom), "{error:?}");
+    assert_eq!(error.retry(), Retry::Backoff);
+
+    let wanted = CreateRoom::new().alias("_portal_1");
+    let finish = async {
+        let looked = async || world.homeserver.calls_of("state").len();
+        let before = looked().await;
+        while looked().await < before + 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        world.homeserver.finish_room(&room, GHOST, "_portal_1");
+    };
+    let (found, ()) = tokio::join!(ghost.create_room(&wanted), finish);
+    let found = found.unwrap();
+    assert_eq!(found.room_id.as_str(), room);
+    assert!(found.was_there);
+}
+
+#[tokio::test]
+async fn a_room_that_takes_longer_is_an_error_that_is_tried_again_and_one_that_died_is_made_anew() {
+    let world = World::new().await;
+    world.homeserver.register(GHOST);
+    let config = ClientConfig {
+        retry_budget: Duration::ZERO,
+        ..ClientConfig::default()
+    };
+    let service = world.once().await.client_config(config).build().unwrap();
+    let ghost = service.intent(user(GHOST), "work");
+    let minutes = Duration::from_mins;
+    for (ago, alias) in [(minutes(0), "_portal_1"), (minutes(9), "_portal_2")] {
+        let room = world.homeserver.begin_room(GHOST, alias, ago);
+        let wanted = CreateRoom::new().alias(alias);
+        let error = ghost.create_room(&wanted).await.unwrap_err();
+        assert!(matches!(error, Error::UnfinishedRoom), "{error:?}");
+        world.homeserver.finish_room(&room, GHOST, alias);
+        assert_eq!(ghost.create_room(&wanted).await.unwrap().room_id, room);
+    }
+    let dead = world.homeserver.begin_room(GHOST, "_portal_3", minutes(11));
+    let wanted = CreateRoom::new().alias("_portal_3");
+    let made = ghost.create_room(&wanted).await.unwrap();
+    assert_ne!(made.room_id.as_str(), dead);
+    assert!(!made.was_there);
+    let found = ghost.find_own_room("_portal_3").await.unwrap();
+    assert_eq!(found, Some(made.room_id));
+}
+
+#[tokio::test]
 async fn an_alias_that_somebody_pointed_at_another_room_of_ours_is_not_trusted() {
     let world = World::new().await;
     let service = world.service().await;
@@ -200,7 +255,8 @@ async fn nothing_is_sent_to_a_room_that_somebody_else_made_under_our_alias() {
         world.homeserver.set_membership(&strange, GHOST, membership);
         let error = ghost.create_room(&wanted).await.unwrap_err();
         assert!(matches!(error, Error::ForeignAlias), "{membership}");
-        assert_eq!(error.retry(), Retry::Never);
+        // The homeserver may be about to make it.
+        assert_eq!(error.retry(), Retry::Backoff);
     }
     // Another ghost's room is as foreign.
     world.homeserver.register(OTHER_GHOST);

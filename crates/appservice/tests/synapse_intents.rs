@@ -14,7 +14,7 @@ use common::{journal, user};
 use matrix_appservice::ruma::Int;
 use matrix_appservice::{
     AppService, CreateRoom, Error, Invite, InviteOutcome, Media, Message, NewEvent, ReadMarkers,
-    Registration, SpaceChild, StateEvent, Thumbnail,
+    Registration, Retry, SpaceChild, StateEvent, Thumbnail,
     ruma::{
         MilliSecondsSinceUnixEpoch, OwnedUserId, RoomAliasId, RoomVersionId, UserId,
         api::{
@@ -249,6 +249,30 @@ async fn rooms_members_and_power_levels() -> anyhow::Result<()> {
     let levels = bot.power_levels(&upgraded).await?;
     let own = levels.for_user(world.service.client().sender());
     assert_eq!(own, UserPowerLevel::Infinite);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_room_is_found_by_who_comes_while_the_homeserver_makes_it() -> anyhow::Result<()> {
+    let world = World::new("sdk6").await?;
+    let bot = world.bot();
+    bot.ensure_registered().await?;
+    // As a bridge that is killed and started again: at first the alias is there and the room isn't.
+    for life in (0..12).map(|step| Duration::from_millis(20 + 20 * step)) {
+        let room = CreateRoom::new().alias(world.name("portal"));
+        let given_up = tokio::time::timeout(life, bot.create_room(&room)).await;
+        let found = loop {
+            match world.bot().create_room(&room).await {
+                Ok(found) => break found.room_id,
+                Err(error) => assert_ne!(error.retry(), Retry::Never, "{error} after {life:?}"),
+            }
+        };
+        if let Ok(made) = given_up {
+            assert_eq!(made?.room_id, found);
+        }
+        let levels = bot.state(&found, "m.room.power_levels", "").await?;
+        assert!(levels.is_some(), "it isn't finished after {life:?}");
+    }
     Ok(())
 }
 

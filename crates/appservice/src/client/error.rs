@@ -42,9 +42,13 @@ pub enum Error {
     /// The request could not be made; a fault in the call.
     #[error("{0}")]
     Request(&'static str),
-    /// The alias belongs to a room that somebody else made, so nothing is sent there.
+    /// The alias belongs to a room that somebody else made, so nothing is sent there. Or to one of this user's of
+    /// which the homeserver has only just the alias: it can't be told apart, so it is worth another try.
     #[error("the alias is taken by a room that this user did not create")]
     ForeignAlias,
+    /// The room is being made by an earlier call: its alias is there, and its state isn't yet.
+    #[error("the homeserver is still making the room that has this alias")]
+    UnfinishedRoom,
     /// The homeserver has no logins for application services: it uses the OAuth 2.0 API (as with Matrix
     /// Authentication Service). Act as the user without one.
     #[error("the homeserver has no logins for application services: act without one")]
@@ -220,9 +224,8 @@ impl Error {
                 StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Retry::Never,
                 _ => Retry::Backoff,
             },
-            Self::Answer { .. } => Retry::Backoff,
+            Self::Answer { .. } | Self::ForeignAlias | Self::UnfinishedRoom => Retry::Backoff,
             Self::Request(_)
-            | Self::ForeignAlias
             | Self::LoginUnsupported
             | Self::TooLarge { .. }
             | Self::Versions { .. } => Retry::Never,

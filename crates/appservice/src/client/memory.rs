@@ -10,6 +10,7 @@
 use std::{
     collections::HashSet,
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use regex_automata::meta::Regex;
@@ -65,6 +66,8 @@ struct User {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Creation {
     pub(crate) sender: OwnedUserId,
+    /// When, by the clock of the creator's homeserver. Unix time in ms.
+    pub(crate) at_ms: u64,
     /// The creators besides the sender, from version 12 on.
     pub(crate) additional_creators: Vec<OwnedUserId>,
     pub(crate) version: RoomVersionId,
@@ -99,6 +102,7 @@ impl Creation {
         #[derive(Deserialize)]
         struct Create {
             sender: OwnedUserId,
+            origin_server_ts: Option<u64>,
             content: Content,
         }
         #[derive(Deserialize)]
@@ -109,9 +113,15 @@ impl Creation {
             #[serde(flatten)]
             rest: Map<String, Value>,
         }
-        let Create { sender, content } = serde_json::from_str(json)?;
+        let Create {
+            sender,
+            origin_server_ts,
+            content,
+        } = serde_json::from_str(json)?;
         Ok(Self {
             sender,
+            // What can't be told is new.
+            at_ms: origin_server_ts.unwrap_or(u64::MAX),
             additional_creators: content.additional_creators,
             version: content.room_version.unwrap_or(RoomVersionId::V1),
             source: content
@@ -120,6 +130,12 @@ impl Creation {
                 .and_then(Value::as_str)
                 .map(ToOwned::to_owned),
         })
+    }
+
+    /// How long ago that was, as far as the clocks of two machines can tell.
+    pub(crate) fn age(&self) -> Duration {
+        let now = u64::try_from(crate::journal::now_ms()).unwrap_or(0);
+        Duration::from_millis(now.saturating_sub(self.at_ms))
     }
 }
 

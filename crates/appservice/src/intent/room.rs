@@ -1,14 +1,15 @@
 //! Rooms: making them and finding them again.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use http::Method;
 use ruma::{
-    OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, RoomVersionId,
+    OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, RoomVersionId,
     api::client::room::{Visibility, create_room::v3::RoomPreset},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use super::{Intent, SOURCE_KEY, StateEvent, state::state_call};
 use crate::client::{Call, Creation, Error, Repeat};
@@ -17,6 +18,12 @@ const CREATE_ROOM: &str = "/_matrix/client/v3/createRoom";
 
 /// Of so many rooms at the most is looked whether an earlier run made them.
 const LOOK_AT_ROOMS: usize = 100;
+
+/// How often a room that is being made is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// A room that isn't finished after so long will never be: its homeserver died while it made it.
+const ABANDONED_AFTER: Duration = Duration::from_mins(10);
 
 /// A room to be made. By default private, invite-only, without alias and name. `Debug` shows neither
 /// its name nor its people.
@@ -204,9 +211,15 @@ impl Intent {
     /// where the homeserver died before the user was in the room, another room is made: use an alias
     /// where that matters.
     ///
+    /// A homeserver takes a moment to make a room, and its alias is there first. When an earlier call, whose
+    /// caller may have been killed, is still at it, this one waits for it, for
+    /// [`ClientConfig::retry_budget`](crate::ClientConfig::retry_budget) at most. A room that is still without its
+    /// state ten minutes after it was begun is given up: its alias is taken away and another room is made.
+    ///
     /// # Errors
     ///
-    /// [`Error::ForeignAlias`] when the alias belongs to somebody else's room; else as any call.
+    /// [`Error::ForeignAlias`] when the alias belongs to somebody else's room; [`Error::UnfinishedRoom`] when the
+    /// homeserver is still making the room; else as any call.
     pub async fn create_room(&self, room: &CreateRoom) -> Result<CreatedRoom, Error> {
         self.ensure_registered().await?;
         match &room.alias {
@@ -227,7 +240,16 @@ impl Intent {
                 was_there: false,
             }),
             Err(error) if error.is("M_ROOM_IN_USE") => {
-                let room_id = self.find_own_room(alias).await?.ok_or(error)?;
+                let room_id = match self.wait_for_own_room(alias).await {
+                    Err(Error::UnfinishedRoom) if self.abandon(alias).await? => {
+                        let room_id = self.create(&room.json(None), Repeat::Always).await?;
+                        return Ok(CreatedRoom {
+                            room_id,
+                            was_there: false,
+                        });
+                    }
+                    found => found?.ok_or(error)?,
+                };
                 Ok(CreatedRoom {
                     room_id,
                     was_there: true,
@@ -235,6 +257,34 @@ impl Intent {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The room under an alias, when the homeserver has made it.
+    async fn wait_for_own_room(&self, alias: &str) -> Result<Option<OwnedRoomId>, Error> {
+        let end = Instant::now() + self.client.config().retry_budget;
+        loop {
+            match self.find_own_room(alias).await {
+                Err(Error::UnfinishedRoom) if Instant::now() + LOOK_AGAIN < end => {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                found => return found,
+            }
+        }
+    }
+
+    /// Takes the alias away from a room that is ours and will never be finished. Returns whether it is one.
+    async fn abandon(&self, alias: &str) -> Result<bool, Error> {
+        let alias = self.full_alias(alias)?;
+        let Some(room) = self.resolve_alias(&alias).await? else {
+            return Ok(false);
+        };
+        let creation = self.room_creation(&room).await?;
+        let is_abandoned = creation.is_some_and(|creation| creation.age() > ABANDONED_AFTER);
+        if is_abandoned {
+            tracing::warn!(%room, "the homeserver never finished this room; another one is made in its place");
+            self.delete_alias(&alias).await?;
+        }
+        Ok(is_abandoned)
     }
 
     async fn create_marked(&self, room: &CreateRoom) -> Result<CreatedRoom, Error> {
@@ -284,31 +334,29 @@ impl Intent {
     ///
     /// # Errors
     ///
-    /// [`Error::ForeignAlias`] when the alias belongs to somebody else's room; else as any call.
+    /// [`Error::ForeignAlias`] when the alias belongs to somebody else's room; [`Error::UnfinishedRoom`] when the
+    /// homeserver is still making the room; else as any call.
     pub async fn find_own_room(&self, alias: &str) -> Result<Option<OwnedRoomId>, Error> {
-        let alias = RoomAliasId::parse(format!("#{alias}:{}", self.client.server_name()))
-            .map_err(|_| Error::Request("this is no room alias"))?;
+        let alias = self.full_alias(alias)?;
         let Some(room_id) = self.resolve_alias(&alias).await? else {
             return Ok(None);
         };
         let creation = self.room_creation(&room_id).await?;
-        let ours = creation.is_some_and(|creation| creation.sender == self.user);
-        if ours && self.has_alias(&room_id, &alias).await? {
-            Ok(Some(room_id))
-        } else {
-            Err(Error::ForeignAlias)
+        if creation.is_none_or(|creation| creation.sender != self.user) {
+            return Err(Error::ForeignAlias);
+        }
+        // The room itself says what its alias is: anybody on the homeserver could have pointed it at another
+        // room of ours. A room that was made with an alias always says it, once it is made.
+        match self.state(&room_id, "m.room.canonical_alias", "").await? {
+            None => Err(Error::UnfinishedRoom),
+            Some(content) if content.get("alias") == Some(&json!(alias)) => Ok(Some(room_id)),
+            Some(_) => Err(Error::ForeignAlias),
         }
     }
 
-    /// Whether the room itself says that this is its alias: anybody on the homeserver could have pointed
-    /// it at another room of ours.
-    async fn has_alias(&self, room: &RoomId, alias: &RoomAliasId) -> Result<bool, Error> {
-        let content = self.state(room, "m.room.canonical_alias", "").await?;
-        Ok(content
-            .as_ref()
-            .and_then(|content| content.get("alias"))
-            .and_then(Value::as_str)
-            == Some(alias.as_str()))
+    fn full_alias(&self, alias: &str) -> Result<OwnedRoomAliasId, Error> {
+        RoomAliasId::parse(format!("#{alias}:{}", self.client.server_name()))
+            .map_err(|_| Error::Request("this is no room alias"))
     }
 
     /// How the room was made, which never changes. `None` when this user can't see it.

@@ -25,7 +25,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use ruma::{OwnedServerName, ServerName};
@@ -147,6 +147,25 @@ impl FakeHomeserver {
     pub fn make_room(&self, creator: &str, alias: Option<&str>) -> String {
         let options = json!({"preset": "private_chat", "room_alias_name": alias});
         self.lock().make_room(creator, &options)
+    }
+
+    /// Somebody has begun to make a room so long ago, and the homeserver isn't done with it, or died over it: its
+    /// alias leads there, its creator is in it, and it has no other state. Returns its id.
+    pub fn begin_room(&self, creator: &str, alias: &str, ago: Duration) -> String {
+        let mut world = self.lock();
+        let room = world.begin_room(creator, &json!({"room_alias_name": alias}));
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let at = now.unwrap_or_default().saturating_sub(ago);
+        if let Some(room) = world.rooms.get_mut(&room) {
+            room.set_time("m.room.create", at);
+        }
+        room
+    }
+
+    /// The homeserver is done with a room of [`FakeHomeserver::begin_room`].
+    pub fn finish_room(&self, room: &str, creator: &str, alias: &str) {
+        let options = json!({"room_alias_name": alias});
+        self.lock().finish_room(room, creator, &options);
     }
 
     /// `user` is now `join`, `invite`, `leave`, `ban` or `knock` in the room, and did that by itself.

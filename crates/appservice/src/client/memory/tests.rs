@@ -20,10 +20,12 @@ fn ghost() -> &'static UserId {
     user_id!("@_ghost_1:hs.test")
 }
 
+const AT_MS: u64 = 1_700_000_000_000;
+
 fn see(memory: &Memory, kind: &str, key: &str, content: &Value) {
     let event = json!({
         "type": kind, "state_key": key, "sender": "@_ghost_1:hs.test", "room_id": ROOM,
-        "event_id": event_id!("$1"), "content": content,
+        "event_id": event_id!("$1"), "origin_server_ts": AT_MS, "content": content,
     });
     memory.observe(event.to_string().as_bytes());
 }
@@ -105,6 +107,7 @@ fn how_our_rooms_were_made_is_seen_and_others_are_not_kept() {
     see(&memory, "m.room.create", "", &content);
     let expected = Creation {
         sender: ghost().to_owned(),
+        at_ms: AT_MS,
         additional_creators: vec![owned_user_id!("@arts:hs.test")],
         version: RoomVersionId::V12,
         source: Some("source".to_owned()),

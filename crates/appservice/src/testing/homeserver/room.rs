@@ -1,6 +1,6 @@
 //! A room: its events and what is true in it now.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -109,7 +109,16 @@ impl Room {
         self.timeline.iter().find(|event| event["event_id"] == id)
     }
 
-    /// An event by its id, to be redacted.
+    /// Says when a state event was sent.
+    pub(super) fn set_time(&mut self, kind: &str, at: Duration) {
+        let key = (kind.to_owned(), String::new());
+        let event = self.current.get(&key).copied();
+        if let Some(event) = event.and_then(|at| self.timeline.get_mut(at)) {
+            event["origin_server_ts"] = json!(u64::try_from(at.as_millis()).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// An event by its id, to be changed.
     pub(super) fn event_mut(&mut self, id: &str) -> Option<&mut Value> {
         let mut events = self.timeline.iter_mut();
         events.find(|event| event["event_id"] == id)

@@ -21,14 +21,30 @@ pub(super) fn create(world: &mut World, call: &Call) -> Reply {
 impl World {
     /// Makes a room as `createRoom` does, in the order in which its events come.
     pub(super) fn make_room(&mut self, creator: &str, options: &Value) -> String {
+        let room = self.begin_room(creator, options);
+        self.finish_room(&room, creator, options);
+        room
+    }
+
+    /// The first half of it: who asks finds the alias, and the creator in the room.
+    pub(super) fn begin_room(&mut self, creator: &str, options: &Value) -> String {
         let mut content = options["creation_content"].clone();
         if !content.is_object() {
             content = json!({});
         }
         content["room_version"] = json!("12");
         let room = self.add_room(creator, content);
+        if let Some(alias) = options["room_alias_name"].as_str() {
+            let alias = self.full_alias(alias);
+            self.aliases.insert(alias, room.clone());
+        }
         let join = json!({"membership": "join"});
         self.set_state(&room, creator, "m.room.member", creator, join);
+        room
+    }
+
+    /// The second half: the room's state and its guests.
+    pub(super) fn finish_room(&mut self, room: &str, creator: &str, options: &Value) {
         let mut levels = json!({"users": {}, "users_default": 0, "events_default": 0,
             "state_default": 50, "invite": 0, "kick": 50, "ban": 50, "redact": 50});
         if let Some(changes) = options["power_level_content_override"].as_object() {
@@ -36,36 +52,33 @@ impl World {
                 levels[key] = value.clone();
             }
         }
-        self.set_state(&room, creator, "m.room.power_levels", "", levels);
+        self.set_state(room, creator, "m.room.power_levels", "", levels);
         if let Some(alias) = options["room_alias_name"].as_str() {
-            let alias = self.full_alias(alias);
-            self.aliases.insert(alias.clone(), room.clone());
-            let content = json!({"alias": alias});
-            self.set_state(&room, creator, "m.room.canonical_alias", "", content);
+            let content = json!({"alias": self.full_alias(alias)});
+            self.set_state(room, creator, "m.room.canonical_alias", "", content);
         }
         let public = options["preset"] == "public_chat" || options["visibility"] == "public";
         let rule = if public { "public" } else { "invite" };
         let content = json!({"join_rule": rule});
-        self.set_state(&room, creator, "m.room.join_rules", "", content);
+        self.set_state(room, creator, "m.room.join_rules", "", content);
         let content = json!({"history_visibility": "shared"});
-        self.set_state(&room, creator, "m.room.history_visibility", "", content);
+        self.set_state(room, creator, "m.room.history_visibility", "", content);
         for state in options["initial_state"].as_array().into_iter().flatten() {
             let kind = state["type"].as_str().unwrap_or_default();
             let key = state["state_key"].as_str().unwrap_or_default();
-            self.set_state(&room, creator, kind, key, state["content"].clone());
+            self.set_state(room, creator, kind, key, state["content"].clone());
         }
         for (kind, field) in [("m.room.name", "name"), ("m.room.topic", "topic")] {
             if options[field].is_string() {
                 let content = json!({field: options[field]});
-                self.set_state(&room, creator, kind, "", content);
+                self.set_state(room, creator, kind, "", content);
             }
         }
         for user in options["invite"].as_array().into_iter().flatten() {
             let content = json!({"membership": "invite"});
             let user = user.as_str().unwrap_or_default();
-            self.set_state(&room, creator, "m.room.member", user, content);
+            self.set_state(room, creator, "m.room.member", user, content);
         }
-        room
     }
 }
 
@@ -73,6 +86,17 @@ impl World {
 pub(super) fn find_alias(world: &World, alias: &str) -> Reply {
     match world.aliases.get(alias) {
         Some(room) => Reply::ok(json!({"room_id": room, "servers": [world.server_name]})),
+        None => Reply::error(404, "M_NOT_FOUND"),
+    }
+}
+
+/// `DELETE /directory/room/{roomAlias}`
+pub(super) fn delete_alias(world: &mut World, call: &Call, alias: &str) -> Reply {
+    if !world.is_ours(&call.acting_as) {
+        return Reply::error(403, "M_FORBIDDEN");
+    }
+    match world.aliases.remove(alias) {
+        Some(_) => Reply::ok(json!({})),
         None => Reply::error(404, "M_NOT_FOUND"),
     }
 }

@@ -33,6 +33,7 @@ pub(super) fn answer(world: &mut World, call: &Call, shown: Option<&str>) -> Rep
         ("GET", ["joined_rooms"]) => membership::joined_rooms(world, call),
         ("POST", ["createRoom"]) => rooms::create(world, call),
         ("GET", ["directory", "room", alias]) => rooms::find_alias(world, alias),
+        ("DELETE", ["directory", "room", alias]) => rooms::delete_alias(world, call, alias),
         (_, ["rooms", room, ..]) if !world.rooms.contains_key(room) => {
             Reply::error(403, "M_FORBIDDEN")
         }
