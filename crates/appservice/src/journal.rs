@@ -51,7 +51,7 @@ use std::{
 };
 
 use axum::body::Bytes;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 #[cfg(test)]
 pub(crate) use self::entry::seen_key;
@@ -217,9 +217,16 @@ impl Journal {
         intake: Arc<Intake>,
     ) -> Result<(), PushError> {
         let this = self.clone();
+        let (done, pushed) = oneshot::channel();
         // In a task of its own: a homeserver that hangs up must not leave behind a transaction that is
         // stored and that nobody knows of.
-        let pushed = tokio::spawn(async move { this.push_now(&txn_id, &body, &intake).await });
+        tokio::spawn(async move {
+            let _ = done.send(this.push_now(&txn_id, &body, &intake).await);
+            // The answer first. Handlers that are woken before it take its place on the processor: a homeserver
+            // would wait for all of a large transaction to be handled.
+            tokio::task::yield_now().await;
+            this.0.pushed.notify_one();
+        });
         pushed.await.unwrap_or_else(|_| {
             lock(&self.0.inbox).put_back();
             self.0.pushed.notify_one();
@@ -244,7 +251,6 @@ impl Journal {
                     split,
                 };
                 lock(&self.0.inbox).push(fresh);
-                self.0.pushed.notify_one();
                 Ok(())
             }
             Err(bad) => {

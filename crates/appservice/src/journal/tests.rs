@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::{
     Due, Entry, Journal, JournalError, MATRIX, NewEntry, PushError, Retention, intake::Intake,
     ledger::Also, lock, now_ms,
@@ -115,6 +117,32 @@ async fn a_body_that_is_refused_leaves_nothing() {
     }
     assert_eq!(numbers(&journal).await, (0, 0, 0, 0));
     assert!(!journal.take_in(&Intake::default()).await.unwrap());
+}
+
+#[tokio::test]
+async fn the_homeserver_has_its_answer_before_anything_is_taken_in() {
+    let journal = Journal::in_memory().await.unwrap();
+    let stop = CancellationToken::new();
+    let taking = {
+        let (journal, stop) = (journal.clone(), stop.clone());
+        tokio::spawn(async move { journal.take_in_all(Arc::default(), stop).await })
+    };
+    // It waits for the first.
+    tokio::task::yield_now().await;
+    for nth in 1..4 {
+        // As the server's task does, which the homeserver's connection wakes.
+        let pushing = journal.clone();
+        let taken_before = tokio::spawn(async move {
+            push(&pushing, &events(&[nth])).await;
+            lock(&pushing.0.ledger).open().1
+        });
+        assert_eq!(taken_before.await.unwrap(), nth - 1);
+        while lock(&journal.0.ledger).open().1 < nth {
+            tokio::task::yield_now().await;
+        }
+    }
+    stop.cancel();
+    taking.await.unwrap();
 }
 
 #[tokio::test]
