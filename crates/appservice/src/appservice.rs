@@ -44,9 +44,6 @@ pub enum AppServiceError {
         #[source]
         source: std::io::Error,
     },
-    /// Serving ended.
-    #[error("the listener failed")]
-    Serve(#[source] std::io::Error),
     /// The task that works the journal off died: a fault in this library. What was acknowledged is in
     /// the journal, so start again.
     #[error("the dispatcher died; nothing is lost, start again")]

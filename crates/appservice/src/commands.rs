@@ -7,7 +7,9 @@
 //!     ruma::OwnedRoomId,
 //! };
 //!
+//! # let admin_room: OwnedRoomId = "!admin:example.org".try_into().unwrap();
 //! let commands = Commands::new("!bridge")
+//!     .only_in([admin_room])
 //!     .allow(Permission::power_level(50))
 //!     .command("ping", "Says whether the bridge is there.", |_, ()| async { Ok("Here I am.") })
 //!     .command(

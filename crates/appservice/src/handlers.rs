@@ -40,10 +40,15 @@ pub(crate) const DEFAULT_READER: &str = "";
 ///
 /// let greeted: Arc<Mutex<HashSet<_>>> = Arc::default();
 /// Handlers::new().on_message(move |delivery, event| {
-///     let new = greeted.lock().is_ok_and(|mut greeted| greeted.insert(event.sender.clone()));
+///     let greeted = greeted.clone();
 ///     async move {
-///         if new {
+///         let is_new = greeted.lock().is_ok_and(|greeted| !greeted.contains(&event.sender));
+///         if is_new {
 ///             delivery.reply("Good morning!").await?;
+///             // Only now: had the reply failed, it would be tried again, and must not find it done.
+///             if let Ok(mut greeted) = greeted.lock() {
+///                 greeted.insert(event.sender);
+///             }
 ///         }
 ///         Ok(())
 ///     }

@@ -35,6 +35,7 @@ pub(crate) use self::scope::Scope;
 pub use self::{
     account::{Login, WhoAmI},
     event::NewEvent,
+    fetch::History,
     media::{Download, Media, Thumbnail},
     membership::{Invite, InviteOutcome, JoinedMember},
     message::Message,

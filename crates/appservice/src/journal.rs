@@ -74,6 +74,7 @@ use self::{
     split::{BadBody, Split},
 };
 use crate::{
+    event::Event,
     measures,
     store::{
         MemoryStore, Newest, PostgresStore, Queue, Row, Settlement, SqliteStore, State, Store,
@@ -285,6 +286,55 @@ impl Journal {
         let entries = entries.to_vec();
         let cursor = cursor.map(|(name, value)| (name.to_owned(), value.to_owned()));
         uncancelled(async move { this.append_now(entries, cursor).await }).await
+    }
+
+    /// Appends Matrix events that the homeserver never pushed, such as those of
+    /// [`Intent::history`](crate::Intent::history), in this order, and moves a cursor, in one commit. They get to the
+    /// handlers of events like all others, each in its room's lane.
+    ///
+    /// A homeserver that was away for a while is told by others of the last things that were said, fetches some of
+    /// those before, and pushes no more than that. Returns how many were new (for each reader that has a handler of
+    /// events): what was pushed, or appended before, is left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::append`].
+    pub async fn append_events(
+        &self,
+        events: &[Event],
+        cursor: Option<(&str, &str)>,
+    ) -> Result<u64, JournalError> {
+        let this = self.clone();
+        let entries: Vec<NewEntry> = events.iter().map(entry_of).collect();
+        let cursor = cursor.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        uncancelled(async move {
+            // What is in memory only has its key there: nothing may be taken in meanwhile.
+            let _turn = this.0.take_in_turn.lock().await;
+            let readers = lock(&this.0.readers).clone();
+            let keys = |entry: &NewEntry| -> Vec<String> {
+                let key = entry.key.as_deref().unwrap_or_default();
+                let readers = readers_of(&readers, MATRIX);
+                readers
+                    .map(|reader| entry::seen_key(reader, MATRIX, key))
+                    .collect()
+            };
+            let all: Vec<String> = entries.iter().flat_map(keys).collect();
+            // Before the store: a key leaves the ledger after it is in the store.
+            let open: Vec<String> = {
+                let ledger = lock(&this.0.ledger);
+                let open = all.iter().filter(|key| ledger.knows(key));
+                open.cloned().collect()
+            };
+            let mut seen = this.0.store.seen(&all).await?;
+            seen.extend(open);
+            let mut entries = entries;
+            entries.retain(|entry| keys(entry).iter().any(|key| !seen.contains(key)));
+            if entries.is_empty() && cursor.is_none() {
+                return Ok(0);
+            }
+            this.append_now(entries, cursor).await
+        })
+        .await
     }
 
     async fn append_now(
@@ -539,6 +589,16 @@ impl Inner {
             sqlite: None,
         })
     }
+}
+
+/// As if it had been pushed.
+fn entry_of(event: &Event) -> NewEntry {
+    NewEntry::new(
+        MATRIX,
+        event.event_id().as_str(),
+        event.room_id().as_str(),
+        event.json().get().as_bytes().to_vec(),
+    )
 }
 
 fn row(new: &NewEntry, reader: &str, id: i64, received_at: i64, begun: bool) -> Row {

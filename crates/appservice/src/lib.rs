@@ -54,6 +54,7 @@ pub mod thirdparty;
 pub use registration::{Registration, RegistrationError};
 pub use ruma;
 #[doc(inline)]
+pub use server::serve;
 pub use thirdparty::ThirdParty;
 
 pub use self::{
@@ -65,8 +66,8 @@ pub use self::{
     event::{Edit, Event, Invitation, Membership, MembershipChange, Redaction, TypedEvent},
     handlers::Handlers,
     intent::{
-        CreateRoom, CreatedRoom, Download, Intent, Invite, InviteOutcome, JoinedMember, Login,
-        Media, Message, NewEvent, Profile, ReadMarkers, SOURCE_KEY, SpaceChild, StateEvent,
+        CreateRoom, CreatedRoom, Download, History, Intent, Invite, InviteOutcome, JoinedMember,
+        Login, Media, Message, NewEvent, Profile, ReadMarkers, SOURCE_KEY, SpaceChild, StateEvent,
         Thumbnail, WhoAmI,
     },
     journal::{

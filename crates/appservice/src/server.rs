@@ -3,6 +3,7 @@
 //! [Specification](https://spec.matrix.org/v1.17/application-service-api/#matrix-application-service-api-for-homeservers)
 
 mod auth;
+mod connections;
 mod error;
 mod ping;
 mod query;
@@ -22,6 +23,7 @@ use axum::{
     routing::{get, post, put},
 };
 
+pub use self::connections::serve;
 use self::error::MatrixError;
 pub(crate) use self::query::{AnyQuery, DEADLINE, Query};
 use self::query::{by, within};

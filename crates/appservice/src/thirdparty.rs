@@ -37,14 +37,15 @@ use crate::dispatch::HandlerError;
 ///     }
 ///
 ///     async fn users(&self, _: &str, fields: &Fields) -> Result<Vec<User>, HandlerError> {
-///         let user = fields.get("nickname").map(|nickname| {
-///             Ok::<_, HandlerError>(User {
-///                 userid: format!("@_irc_{nickname}:example.org").try_into()?,
+///         let user = fields.get("nickname").and_then(|nickname| {
+///             Some(User {
+///                 // Nobody has a nickname that makes no user id.
+///                 userid: format!("@_irc_{nickname}:example.org").try_into().ok()?,
 ///                 protocol: "irc".to_owned(),
 ///                 fields: [("nickname".to_owned(), nickname.into())].into_iter().collect(),
 ///             })
 ///         });
-///         user.into_iter().collect()
+///         Ok(user.into_iter().collect())
 ///     }
 /// }
 /// ```

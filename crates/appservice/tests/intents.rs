@@ -788,3 +788,35 @@ async fn our_users_accept_invitations_and_nobody_else_is_made_to() {
     let stats = service.stop().await.stats().await.unwrap();
     assert_eq!((stats.done, stats.dead), (6, 0));
 }
+
+#[tokio::test]
+async fn a_rooms_past_is_read_page_by_page_newest_first() {
+    let world = World::new().await;
+    let service = world.service().await;
+    let room = world.room();
+    let said: Vec<_> = (0..25)
+        .map(|nth| {
+            world
+                .homeserver
+                .say(room.as_str(), "@arts:elsewhere.test", &nth.to_string())
+        })
+        .collect();
+    let bot = service.intent(user(BOT), "work");
+    let mut read = Vec::new();
+    let mut from = None;
+    loop {
+        let page = bot.history(&room, from.as_deref(), 10).await.unwrap();
+        assert!(page.events.len() <= 10);
+        let messages = page
+            .events
+            .iter()
+            .filter(|event| event.kind() == "m.room.message");
+        read.extend(messages.map(|event| event.event_id().to_string()));
+        from = page.further;
+        if from.is_none() {
+            break;
+        }
+    }
+    read.reverse();
+    assert_eq!(read, said);
+}

@@ -27,6 +27,7 @@ use crate::{
     message::Locks,
     network::{
         arrivals::{self, Arrivals, TIES},
+        missed::{self, LOOK_BACKS, LookBacks},
         refresh::{self, REFRESH},
     },
     ops::{self, flows::Flows},
@@ -94,6 +95,10 @@ pub(crate) struct Bridge {
     pub(crate) arrivals: Arrivals,
     /// The journal's source of events that are sent because of it.
     pub(crate) ties: &'static str,
+    /// Which rooms are to be read back for what the homeserver never pushed.
+    pub(crate) look_backs: LookBacks,
+    /// The journal's source of those that are due.
+    pub(crate) missed: &'static str,
     /// People who were read lately.
     pub(crate) people: Cache<ResourceRef, Option<fhir::Person>>,
     /// Who was found lately by an account or an identifier.
@@ -199,7 +204,8 @@ pub(crate) async fn run_on(
             tokio::join!(
                 refresh::run(bridge.clone()),
                 watch::run(bridge.clone()),
-                arrivals::run(bridge)
+                arrivals::run(bridge.clone()),
+                missed::run(bridge)
             )
         };
         tasks.spawn(async move { stop.run_until_cancelled(all.instrument(span)).await });
@@ -286,6 +292,15 @@ fn build(
             };
             on_tie.clone().traced(delivery, work)
         });
+        let on_look_back = bridge.clone();
+        app = app.on_entry(bridge.missed, move |delivery| {
+            let bridge = on_look_back.clone();
+            let work = {
+                let delivery = delivery.clone();
+                async move { bridge.look_back(&delivery).await }
+            };
+            on_look_back.clone().traced(delivery, work)
+        });
     }
     Ok(provision::commands::listen(app, provision).build()?)
 }
@@ -306,6 +321,7 @@ impl Bridge {
             .await?;
         let content_key = links.secret("content key", &startup::random_hex()?).await?;
         let arrivals = Arrivals::open(&links).await?;
+        let look_backs = LookBacks::open(&links).await?;
         let retired = links.retired().await?.into_iter().collect();
         let directory = &config.network.directory;
         let lives = Duration::from_secs(directory.cache_seconds);
@@ -319,6 +335,8 @@ impl Bridge {
             looks: named(REFRESH),
             arrivals,
             ties: named(TIES),
+            look_backs,
+            missed: named(LOOK_BACKS),
             network: config.network.clone(),
             journal: shared.journal.clone(),
             policy: shared.policy.clone(),
@@ -414,6 +432,7 @@ impl Bridge {
     ) -> HandlerResult {
         self.watch_arrivals(&delivery.bot(), &event, delivery.entry().received_at)
             .await?;
+        self.watch_missed(&delivery.bot(), &event).await?;
         if self.is_refused(&delivery, &event).await? {
             return Ok(());
         }

@@ -3,6 +3,7 @@
 pub(crate) mod arrivals;
 pub(crate) mod linked;
 pub(crate) mod listing;
+pub(crate) mod look_backs;
 mod messages;
 pub(crate) mod network;
 mod reading;

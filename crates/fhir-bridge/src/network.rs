@@ -7,6 +7,7 @@ pub(crate) mod arrivals;
 pub(crate) mod guests;
 mod invite;
 pub(crate) mod joined;
+pub(crate) mod missed;
 mod moved;
 pub(crate) mod refresh;
 mod relations;

@@ -16,7 +16,7 @@ mod page;
 #[cfg(test)]
 mod testing;
 
-use std::{future::IntoFuture, net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::{
@@ -68,18 +68,13 @@ pub(crate) async fn start(
     let oldest_waiting = Duration::from_secs(config.ops.oldest_waiting_seconds);
     let look = Look::new(servers.clone(), app, oldest_waiting);
     let looking = look_on(look, desk.components.clone());
-    let router = router(desk).into_make_service_with_connect_info::<SocketAddr>();
+    let serving = matrix_appservice::serve(listener, router(desk), stop.clone());
     // Whoever keeps a connection open may not keep the journal open: it is opened anew when the configuration is read
     // again.
-    let serving =
-        axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
     let stop = stop.clone();
     tasks.spawn(async move {
         let looking = Box::pin(stop.run_until_cancelled(looking));
-        let (_, served) = tokio::join!(looking, serving.into_future());
-        if let Err(error) = served {
-            tracing::error!(%error, "operators are not told any more how it goes");
-        }
+        tokio::join!(looking, serving);
     });
     Ok(())
 }

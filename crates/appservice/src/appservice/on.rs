@@ -247,8 +247,8 @@ impl Builder {
     }
 
     /// Answers the homeserver's question whether a user of ours exists; the handler may make it
-    /// first. It gets [`Builder::query_timeout`], and the homeserver delivers nothing while it waits.
-    /// What is no user id doesn't exist. Default: no.
+    /// first. It gets the bot's [`Intent`], to make it with, and the user's id; it has [`Builder::query_timeout`], and
+    /// the homeserver delivers nothing while it waits. What is no user id doesn't exist. Default: no.
     #[must_use]
     pub fn on_user_query<F, Fut>(mut self, handler: F) -> Self
     where
@@ -260,7 +260,22 @@ impl Builder {
     }
 
     /// Answers the homeserver's question whether a room alias of ours exists, as
-    /// [`Builder::on_user_query`].
+    /// [`Builder::on_user_query`]; the handler may make the room.
+    ///
+    /// ```
+    /// use matrix_appservice::{Builder, CreateRoom};
+    ///
+    /// fn portals(builder: Builder) -> Builder {
+    ///     builder.on_room_query(|bot, alias| async move {
+    ///         let Some(channel) = alias.alias().strip_prefix("_irc_") else {
+    ///             return Ok(false);
+    ///         };
+    ///         let room = CreateRoom::new().alias(alias.alias()).name(channel);
+    ///         bot.create_room(&room).await?;
+    ///         Ok(true)
+    ///     })
+    /// }
+    /// ```
     #[must_use]
     pub fn on_room_query<F, Fut>(mut self, handler: F) -> Self
     where

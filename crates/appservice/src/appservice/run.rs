@@ -1,12 +1,13 @@
 //! Serving and working until asked to stop.
 
-use axum::{Router, serve::ListenerExt};
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{AppService, AppServiceError, announce::announce, outbound};
 use crate::{
     dispatch::{Dispatcher, work_off},
+    server::serve,
     store::Queue,
 };
 
@@ -35,7 +36,7 @@ impl AppService {
     /// # Errors
     ///
     /// When the homeserver speaks none of the [versions asked for](crate::Builder::homeserver_versions),
-    /// the journal fails at the start, or the listener at any time.
+    /// or the journal fails at the start.
     pub async fn run(
         self,
         listener: TcpListener,
@@ -53,28 +54,24 @@ impl AppService {
             stop_dispatch.clone(),
         ));
         let announcing = tokio::spawn(announce(self.client, self.id, stop.clone()));
-        let listener = listener.tap_io(|stream| {
-            // Answers are small; waiting for more to send would only make the homeserver wait.
-            let _ = stream.set_nodelay(true);
-        });
-        let stopping = stop.clone();
-        let serve = axum::serve(listener, router)
-            .with_graceful_shutdown(async move { stopping.cancelled().await });
         let serve = async {
             tokio::select! {
-                served = serve => served.map_err(AppServiceError::Serve),
+                () = serve(listener, router, stop.clone()) => {}
                 // A homeserver keeps its connection open; it may not keep us from ending.
-                () = async { stop.cancelled().await; tokio::time::sleep(self.limits.drain).await } => Ok(()),
+                () = async { stop.cancelled().await; tokio::time::sleep(self.limits.drain).await } => {}
             }
         };
         tokio::pin!(serve);
         let ended = tokio::select! {
-            served = &mut serve => {
+            () = &mut serve => {
                 stop_dispatch.cancel();
-                served.and(dispatch.await.map_err(|_| AppServiceError::Dispatcher))
+                dispatch.await.map_err(|_| AppServiceError::Dispatcher)
             }
             worked = &mut dispatch => match worked {
-                Ok(()) => serve.await,
+                Ok(()) => {
+                    serve.await;
+                    Ok(())
+                }
                 // Acknowledging what nobody works on helps nobody.
                 Err(_) => Err(AppServiceError::Dispatcher),
             },

@@ -40,6 +40,9 @@ impl Permission {
 
     /// Those who have at least this power level in the room of the command: 50 is a moderator, 100 an
     /// administrator. The creators of a room of version 12 have every level.
+    ///
+    /// Whoever makes a room has every level in it. With [`accept_invitations`](crate::Builder::accept_invitations) this
+    /// alone allows everybody: add [`Commands::only_in`](super::Commands::only_in), or name [`Permission::users`].
     #[must_use]
     pub fn power_level(level: i64) -> Self {
         Self {

@@ -12,7 +12,7 @@ use crate::client::{Call, Error, Repeat};
 pub const SOURCE_KEY: &str = "dev.matrix-appservice.source";
 
 const SEND: &str = "/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}";
-const MESSAGES: &str = "/_matrix/client/v3/rooms/{roomId}/messages";
+pub(super) const MESSAGES: &str = "/_matrix/client/v3/rooms/{roomId}/messages";
 
 /// How far a room is read back for an event whose answer was lost.
 const LOOK_BACK_PAGES: usize = 10;

@@ -327,3 +327,41 @@ async fn a_file_that_is_no_journal_is_refused_and_named() {
     let nowhere = Journal::open(folder.path().join("no/such/folder.db")).await;
     assert!(matches!(nowhere, Err(JournalError::File { .. })));
 }
+
+#[tokio::test]
+async fn events_that_were_never_pushed_are_appended_once_wherever_the_others_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = journal(&folder).await;
+    let intake = Intake::default();
+    let append = async |ids: &[usize], cursor: &str| {
+        let events: Vec<_> = ids
+            .iter()
+            .map(|nth| {
+                let json = format!(
+                    r#"{{"event_id":"${nth}","room_id":"!a","sender":"@a:hs","type":"t","content":{{}}}}"#
+                );
+                crate::Event::parse(json.as_bytes()).unwrap()
+            })
+            .collect();
+        journal
+            .append_events(&events, Some(("heard", cursor)))
+            .await
+            .unwrap()
+    };
+    push(&journal, &events(&[1])).await;
+    while journal.take_in(&intake).await.unwrap() {}
+    // One is in memory, one is stored as it came, two are new.
+    push(&journal, &events(&[2])).await;
+    assert_eq!(append(&[1, 2, 3, 4], "$4").await, 3);
+    assert_eq!(append(&[3, 4], "$4").await, 0);
+    while journal.take_in(&intake).await.unwrap() {}
+    assert_eq!(journal.stats().await.unwrap().waiting, 4);
+    // One is done, and pushed late.
+    journal.done(1);
+    journal.settle_all().await.unwrap();
+    assert_eq!(append(&[1, 5], "$5").await, 1);
+    push(&journal, &events(&[3, 5])).await;
+    while journal.take_in(&intake).await.unwrap() {}
+    assert_eq!(journal.stats().await.unwrap().waiting, 4);
+    assert_eq!(journal.cursor("heard").await.unwrap().unwrap(), "$5");
+}

@@ -134,7 +134,7 @@ where
     }
 
     /// Effects elsewhere, such as on the other network of a bridge: the test's double of it says when
-    /// one has taken place.
+    /// one has taken place. The story is told many times, and the double outlives each: empty it at the story's beginning.
     #[must_use]
     pub fn effects(mut self, effects: &Effects) -> Self {
         self.effects = effects.clone();

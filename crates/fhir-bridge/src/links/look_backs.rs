@@ -1,0 +1,52 @@
+//! In which rooms is to be looked for what the homeserver never pushed.
+
+use matrix_appservice::ruma::{OwnedRoomId, RoomId};
+
+use super::{Links, LinksError};
+
+/// When to look (Unix time in ms), and which look it is, from 0 on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LookBack {
+    pub(crate) due: i64,
+    pub(crate) look: u32,
+}
+
+impl Links {
+    pub(crate) async fn look_backs(&self) -> Result<Vec<(OwnedRoomId, LookBack)>, LinksError> {
+        let rows: Vec<(String, i64, u32)> =
+            sqlx::query_as("SELECT room_id, due_ms, look FROM look_back")
+                .fetch_all(&self.pool)
+                .await?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|(room, due, look)| {
+                Some((RoomId::parse(room).ok()?, LookBack { due, look }))
+            })
+            .collect())
+    }
+
+    pub(crate) async fn note_look_back(
+        &self,
+        room: &RoomId,
+        when: LookBack,
+    ) -> Result<(), LinksError> {
+        sqlx::query(
+            "INSERT INTO look_back (room_id, due_ms, look) VALUES (?, ?, ?)
+             ON CONFLICT (room_id) DO UPDATE SET due_ms = excluded.due_ms, look = excluded.look",
+        )
+        .bind(room.as_str())
+        .bind(when.due)
+        .bind(when.look)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    pub(crate) async fn forget_look_back(&self, room: &RoomId) -> Result<(), LinksError> {
+        sqlx::query("DELETE FROM look_back WHERE room_id = ?")
+            .bind(room.as_str())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+}

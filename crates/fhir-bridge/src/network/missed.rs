@@ -1,0 +1,443 @@
+//! What the homeserver never pushed, and how it gets to the record after all.
+//!
+//! When a homeserver can't be reached for a while, others tell it afterwards of the newest event of each room. It
+//! fetches some of those before (Synapse: ten), pushes these, and leaves a gap: what else was said meanwhile is there
+//! for whoever scrolls back, and is never pushed. So wherever somebody of another homeserver does something, the room
+//! is read back a moment later, and what is new goes into the journal as if it had been pushed.
+//!
+//! Reading back also makes the homeserver fill its gaps: large ones at once, small ones after it has answered, and what
+//! it could not fetch before only when an hour or more has gone by. So each room is read several times, the last time
+//! when nobody has spoken for two hours, and each time down to the last event of each homeserver that the last of these
+//! readings has seen.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use matrix_appservice::{
+    Delivery, Event, HandlerError, HandlerResult, Intent, JournalError, NewEntry,
+    ruma::{
+        OwnedEventId, OwnedRoomId, OwnedServerName, RoomId, events::room::member::MembershipState,
+    },
+};
+use tokio::sync::{Mutex, Notify};
+
+use super::joined::Content;
+use crate::{
+    bridge::Bridge,
+    failure,
+    links::{Links, LinksError, look_backs::LookBack, now_ms},
+};
+
+/// The journal's source of rooms that are to be read back.
+pub(crate) const LOOK_BACKS: &str = "look_back";
+
+/// How long after something was said the room is read back, and how long after that again.
+const LOOKS_MS: [i64; 4] = [5_000, 20_000, 180_000, 7_200_000];
+
+/// How long it is between two first looks at the least, while people go on to speak.
+const APART_MS: i64 = 15_000;
+
+/// Events that are read at once, and how often at the most, by look.
+const PAGE: u16 = 100;
+const PAGES: [usize; 4] = [3, 3, 20, 20];
+
+/// How long to wait when the tables can't be read.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// The rooms that are to be read back.
+#[derive(Debug)]
+pub(crate) struct LookBacks {
+    links: Links,
+    rooms: Mutex<HashMap<OwnedRoomId, LookBack>>,
+    changed: Notify,
+}
+
+impl LookBacks {
+    pub(crate) async fn open(links: &Links) -> Result<Self, LinksError> {
+        Ok(Self {
+            links: links.clone(),
+            rooms: Mutex::new(links.look_backs().await?.into_iter().collect()),
+            changed: Notify::new(),
+        })
+    }
+
+    /// Somebody of another homeserver did something.
+    async fn heard(&self, room: &RoomId, now: i64) -> Result<(), LinksError> {
+        let mut rooms = self.rooms.lock().await;
+        let due = match rooms.get(room) {
+            Some(LookBack { look: 0, .. }) => return Ok(()),
+            // The second follows the first.
+            Some(LookBack { look: 1, due }) => {
+                (due - LOOKS_MS[1] + APART_MS).max(now + LOOKS_MS[0])
+            }
+            _ => now + LOOKS_MS[0],
+        };
+        let first = LookBack { due, look: 0 };
+        self.links.note_look_back(room, first).await?;
+        rooms.insert(room.to_owned(), first);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// The next room that is due.
+    async fn first_due(&self, now: i64) -> Option<(OwnedRoomId, LookBack)> {
+        let rooms = self.rooms.lock().await;
+        let due = rooms.iter().find(|(_, look)| look.due <= now);
+        due.map(|(room, look)| (room.clone(), *look))
+    }
+
+    /// What was due is in the journal.
+    async fn was_due(&self, room: &RoomId, was: LookBack) -> Result<(), LinksError> {
+        let mut rooms = self.rooms.lock().await;
+        if rooms.get(room) != Some(&was) {
+            return Ok(());
+        }
+        let look = was.look + 1;
+        let later = usize::try_from(look).ok();
+        if let Some(later) = later.and_then(|look| LOOKS_MS.get(look)) {
+            let next = LookBack {
+                due: was.due + later,
+                look,
+            };
+            self.links.note_look_back(room, next).await?;
+            rooms.insert(room.to_owned(), next);
+        } else {
+            self.links.forget_look_back(room).await?;
+            rooms.remove(room);
+        }
+        Ok(())
+    }
+
+    /// How long it is until something is to be done.
+    async fn pause(&self, now: i64) -> Option<Duration> {
+        let rooms = self.rooms.lock().await;
+        let next = rooms.values().map(|look| look.due).min()?;
+        Some(Duration::from_millis(
+            u64::try_from(next - now).unwrap_or(0),
+        ))
+    }
+}
+
+/// The last event of each homeserver, in one room, up to which it was read back for the last time.
+type Heard = BTreeMap<OwnedServerName, OwnedEventId>;
+
+/// What is new when a room is read back, page by page.
+#[derive(Debug, Default)]
+struct Reading {
+    before: Heard,
+    now: Heard,
+    /// Homeservers whose events are all known from here on back.
+    known: BTreeSet<OwnedServerName>,
+    /// Newest first.
+    found: Vec<Event>,
+}
+
+impl Reading {
+    /// Takes the next event, further back. `starts` says that nothing before it concerns us.
+    fn take(&mut self, event: &Event, starts: bool) {
+        let server = event.sender().server_name();
+        if !self.now.contains_key(server) {
+            self.now
+                .insert(server.to_owned(), event.event_id().to_owned());
+        }
+        if self
+            .before
+            .get(server)
+            .is_some_and(|last| last == event.event_id())
+        {
+            self.known.insert(server.to_owned());
+        }
+        if !self.known.contains(server) && event.state_key().is_none() {
+            self.found.push(event.clone());
+        }
+        if starts {
+            self.known.extend(self.now.keys().cloned());
+        }
+    }
+
+    /// Whether nothing further back can be new.
+    fn is_done(&self) -> bool {
+        self.now.keys().all(|server| self.known.contains(server))
+    }
+}
+
+impl Bridge {
+    /// Notes that what was said before this may have been missed.
+    pub(crate) async fn watch_missed(&self, bot: &Intent, event: &Event) -> HandlerResult {
+        let is_elsewhere = event.sender().server_name() != self.server_name;
+        if is_elsewhere && self.resource_of_room(bot, event.room_id()).await?.is_some() {
+            let heard = self.look_backs.heard(event.room_id(), now_ms()).await;
+            heard.map_err(failure::links)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a room back, and takes in what the homeserver never pushed.
+    pub(crate) async fn look_back(&self, delivery: &Delivery) -> HandlerResult {
+        let (look, room) = std::str::from_utf8(&delivery.entry().payload)
+            .ok()
+            .and_then(|payload| payload.split_once(' '))
+            .and_then(|(look, room)| Some((look.parse::<usize>().ok()?, RoomId::parse(room).ok()?)))
+            .ok_or_else(|| HandlerError::never("entry that this version can't read"))?;
+        let linked = self.links.resource_of_room(&room).await;
+        if linked.map_err(failure::links)?.is_none() {
+            return Ok(());
+        }
+        let cursor = self.lane(&format!("heard/{room}"));
+        let before = self.journal.cursor(&cursor).await?;
+        let mut reading = Reading {
+            before: before
+                .and_then(|heard| serde_json::from_str(&heard).ok())
+                .unwrap_or_default(),
+            ..Reading::default()
+        };
+        let pages = PAGES.get(look).copied().unwrap_or(1);
+        match self
+            .read_back(&delivery.bot(), &room, pages, &mut reading)
+            .await
+        {
+            Ok(()) => {}
+            // It had to leave, or was never there.
+            Err(error) if error.is_forbidden() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        let Reading {
+            before: mut heard,
+            now,
+            mut found,
+            ..
+        } = reading;
+        found.reverse();
+        let is_last = look + 1 == LOOKS_MS.len();
+        heard.extend(now);
+        let heard = serde_json::to_string(&heard)
+            .map_err(|_| HandlerError::never("event ids that are no JSON"))?;
+        let moved = is_last.then_some((cursor.as_str(), heard.as_str()));
+        let new = self.journal.append_events(&found, moved).await?;
+        if new > 0 {
+            tracing::warn!(%room, events = new, "the homeserver did not push these; they were read back");
+        }
+        Ok(())
+    }
+
+    async fn read_back(
+        &self,
+        bot: &Intent,
+        room: &RoomId,
+        pages: usize,
+        reading: &mut Reading,
+    ) -> Result<(), matrix_appservice::Error> {
+        let mut from: Option<String> = None;
+        for _ in 0..pages {
+            let page = bot.history(room, from.as_deref(), PAGE).await?;
+            for event in &page.events {
+                let starts = self.is_our_arrival(event);
+                if starts || event.sender().server_name() != self.server_name {
+                    reading.take(event, starts);
+                }
+                if starts {
+                    return Ok(());
+                }
+            }
+            if reading.is_done() || page.further.is_none() {
+                return Ok(());
+            }
+            from = page.further;
+        }
+        if pages > PAGES[0] {
+            tracing::warn!(%room, events = usize::from(PAGE) * pages, "a room was read back so far and no further");
+        }
+        Ok(())
+    }
+
+    /// Whether the bridge's own user came with this event: what was said before isn't for the record.
+    fn is_our_arrival(&self, event: &Event) -> bool {
+        event.kind() == "m.room.member"
+            && event.state_key() == Some(self.sender.as_str())
+            && event
+                .content::<Content>()
+                .is_ok_and(|content| content.membership == Some(MembershipState::Join))
+    }
+}
+
+/// Puts what is due into the journal, until it is stopped from outside.
+pub(crate) async fn run(bridge: Arc<Bridge>) {
+    loop {
+        let pause = match take_due(&bridge).await {
+            Ok(pause) => pause,
+            Err(error) => {
+                tracing::warn!(%error, "rooms that are to be read back can't be looked at, trying again");
+                Some(AGAIN)
+            }
+        };
+        let sleep = async {
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep => {}
+            () = bridge.look_backs.changed.notified() => {}
+        }
+    }
+}
+
+/// Why looking failed.
+#[derive(Debug, thiserror::Error)]
+enum LookBackError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Links(#[from] LinksError),
+}
+
+/// Returns how long it is until something is to be done.
+async fn take_due(bridge: &Bridge) -> Result<Option<Duration>, LookBackError> {
+    while let Some((room, look)) = bridge.look_backs.first_due(now_ms()).await {
+        let entry = NewEntry::new(
+            bridge.missed,
+            format!("{room}/{}", look.due),
+            // Nothing else waits for it.
+            format!("look_back/{room}"),
+            format!("{} {room}", look.look).into_bytes(),
+        );
+        bridge.journal.append(&[entry], None).await?;
+        bridge.look_backs.was_due(&room, look).await?;
+    }
+    Ok(bridge.look_backs.pause(now_ms()).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use matrix_appservice::ruma::{room_id, server_name};
+    use serde_json::json;
+
+    use super::*;
+
+    async fn look_backs() -> (tempfile::TempDir, Links, LookBacks) {
+        let folder = tempfile::tempdir().unwrap();
+        let links = Links::open(&folder.path().join("links.db")).await.unwrap();
+        let look_backs = LookBacks::open(&links).await.unwrap();
+        (folder, links, look_backs)
+    }
+
+    fn room() -> &'static RoomId {
+        room_id!("!room:vvt")
+    }
+
+    #[tokio::test]
+    async fn a_room_is_looked_at_again_and_again_and_anew_when_more_is_said() {
+        let (_folder, _links, look_backs) = look_backs().await;
+        assert_eq!(look_backs.pause(0).await, None);
+        look_backs.heard(room(), 0).await.unwrap();
+        look_backs.heard(room(), 4_000).await.unwrap();
+        assert_eq!(look_backs.first_due(4_999).await, None, "more may come");
+        let mut looks = Vec::new();
+        while let Some((due, look)) = look_backs.first_due(i64::MAX).await {
+            assert_eq!(&*due, room());
+            looks.push((look.look, look.due));
+            look_backs.was_due(room(), look).await.unwrap();
+        }
+        assert_eq!(
+            looks,
+            [(0, 5_000), (1, 25_000), (2, 205_000), (3, 7_405_000)]
+        );
+        assert_eq!(look_backs.pause(0).await, None);
+    }
+
+    #[tokio::test]
+    async fn while_people_go_on_to_speak_a_room_is_looked_at_now_and_then() {
+        let (_folder, _links, look_backs) = look_backs().await;
+        let mut looks = Vec::new();
+        for now in (0..60_000).step_by(500) {
+            look_backs.heard(room(), now).await.unwrap();
+            while let Some((_, look)) = look_backs.first_due(now).await {
+                looks.push((look.look, look.due));
+                look_backs.was_due(room(), look).await.unwrap();
+            }
+        }
+        assert_eq!(looks, [(0, 5_000), (0, 20_000), (0, 35_000), (0, 50_000)]);
+        // What is said while a later one is awaited begins anew, and the one that was taken is over.
+        let (_, look) = look_backs.first_due(i64::MAX).await.unwrap();
+        look_backs.was_due(room(), look).await.unwrap();
+        let (_, second) = look_backs.first_due(i64::MAX).await.unwrap();
+        look_backs.heard(room(), 100_000).await.unwrap();
+        look_backs.was_due(room(), second).await.unwrap();
+        let (_, first) = look_backs.first_due(i64::MAX).await.unwrap();
+        assert_eq!((first.look, first.due), (0, 105_000));
+    }
+
+    #[tokio::test]
+    async fn what_is_due_is_known_after_a_restart() {
+        let (_folder, links, look_backs) = look_backs().await;
+        look_backs.heard(room(), 0).await.unwrap();
+        let due = look_backs.first_due(i64::MAX).await.unwrap();
+        let look_backs = LookBacks::open(&links).await.unwrap();
+        assert_eq!(look_backs.first_due(i64::MAX).await.unwrap(), due);
+        look_backs.was_due(room(), due.1).await.unwrap();
+        let look_backs = LookBacks::open(&links).await.unwrap();
+        while let Some((_, look)) = look_backs.first_due(i64::MAX).await {
+            assert_ne!(look.look, 0);
+            look_backs.was_due(room(), look).await.unwrap();
+        }
+        assert_eq!(links.look_backs().await.unwrap(), []);
+    }
+
+    fn event(id: &str, sender: &str) -> Event {
+        let json = json!({"event_id": id, "room_id": room(), "sender": sender,
+            "type": "m.room.message", "content": {}});
+        Event::parse(json.to_string().as_bytes()).unwrap()
+    }
+
+    fn ids(reading: &Reading) -> Vec<&str> {
+        let found = reading.found.iter();
+        found.map(|event| event.event_id().as_str()).collect()
+    }
+
+    #[test]
+    fn each_homeserver_is_read_back_to_its_own_last_event() {
+        let last = |id: &str| OwnedEventId::try_from(id).unwrap();
+        let mut reading = Reading {
+            before: Heard::from([
+                (server_name!("a").to_owned(), last("$a1")),
+                (server_name!("b").to_owned(), last("$b1")),
+                (server_name!("silent").to_owned(), last("$s1")),
+            ]),
+            ..Reading::default()
+        };
+        // A gap of the one lies behind what is known of the other.
+        for (id, sender) in [
+            ("$a3", "@x:a"),
+            ("$b2", "@x:b"),
+            ("$b1", "@x:b"),
+            ("$a2", "@y:a"),
+        ] {
+            reading.take(&event(id, sender), false);
+            assert!(!reading.is_done(), "{id}");
+        }
+        reading.take(&event("$b0", "@x:b"), false);
+        reading.take(&event("$a1", "@y:a"), false);
+        assert!(reading.is_done(), "who is silent has nothing new");
+        assert_eq!(ids(&reading), ["$a3", "$b2", "$a2"]);
+        assert_eq!(reading.now[server_name!("a")], "$a3");
+        assert_eq!(reading.now[server_name!("b")], "$b2");
+    }
+
+    #[test]
+    fn who_was_never_heard_is_read_back_to_our_arrival_and_state_is_left_out() {
+        let mut reading = Reading::default();
+        reading.take(&event("$2", "@x:a"), false);
+        let state = json!({"event_id": "$1", "room_id": room(), "sender": "@x:a", "state_key": "@x:a",
+            "type": "m.room.member", "content": {"membership": "join"}});
+        reading.take(&Event::parse(state.to_string().as_bytes()).unwrap(), false);
+        assert!(!reading.is_done());
+        reading.take(&event("$0", "@_fhir:vvt"), true);
+        assert!(reading.is_done());
+        assert_eq!(ids(&reading)[0], "$2");
+        assert!(!ids(&reading).contains(&"$1"));
+    }
+}
