@@ -2,7 +2,7 @@
 //!
 //! ```toml
 //! [dev-dependencies]
-//! matrix-appservice = { version = "0.1", features = ["testing"] }
+//! matrix-appservice = { path = "../matrix-appservice/crates/appservice", features = ["testing"] }
 //! ```
 //!
 //! [`FakeHomeserver`] is a homeserver in miniature. It answers as much of the client-server API as

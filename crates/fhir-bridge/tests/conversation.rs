@@ -22,7 +22,7 @@ use testbed::{Bridge, BridgeSetup, Client, FhirServer, Testbed, unique};
 use url::Url;
 
 /// How long anything may take to come to the other side.
-const PATIENCE: Duration = Duration::from_mins(4);
+const PATIENCE: Duration = Duration::from_mins(8);
 /// The pause between two messages of one person.
 const PACE: Duration = Duration::from_millis(500);
 /// The pause before somebody tries again whose server is away.
