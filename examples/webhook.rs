@@ -174,8 +174,11 @@ impl Hooks {
         let key = headers
             .get("idempotency-key")
             .and_then(|key| key.to_str().ok());
-        let mut entry = NewEntry::new(HOOK, "", format!("hook {id}"), payload);
-        entry.key = key.map(|key| format!("{id}/{key}"));
+        let lane = format!("hook {id}");
+        let entry = match key {
+            Some(key) => NewEntry::new(HOOK, format!("{id}/{key}"), lane, payload),
+            None => NewEntry::without_key(HOOK, lane, payload),
+        };
         match journal.append(&[entry], None).await {
             Ok(_) => StatusCode::ACCEPTED,
             Err(_) => StatusCode::SERVICE_UNAVAILABLE,

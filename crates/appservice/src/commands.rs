@@ -79,7 +79,8 @@ struct Command {
 }
 
 impl Commands {
-    /// Commands that begin with `prefix`, such as `!bridge`, and a space. For anyone, in any room.
+    /// Commands that begin with `prefix`, such as `!bridge`, and a space. For anyone, in any room. Only in direct chats can
+    /// the prefix be left out.
     pub fn new(prefix: impl Into<String>) -> Self {
         Self {
             prefix: prefix.into(),

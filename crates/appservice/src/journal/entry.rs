@@ -26,7 +26,8 @@ pub struct NewEntry {
 }
 
 impl NewEntry {
-    /// An entry with a natural key.
+    /// An entry with a natural key. Two with the same one are one, also when it is empty: see
+    /// [`NewEntry::without_key`].
     #[must_use]
     pub fn new(
         source: &'static str,
@@ -40,6 +41,15 @@ impl NewEntry {
             lane: lane.into(),
             payload,
             dead: None,
+        }
+    }
+
+    /// An entry that is never the same as any other: for what comes without anything to tell it by.
+    #[must_use]
+    pub fn without_key(source: &'static str, lane: impl Into<String>, payload: Vec<u8>) -> Self {
+        Self {
+            key: None,
+            ..Self::new(source, "", lane, payload)
         }
     }
 }

@@ -57,10 +57,7 @@ async fn what_is_appended_again_is_not_new_and_the_cursor_moves_all_the_same() {
     assert_eq!(journal.cursor("patients").await.unwrap().unwrap(), "2");
     // The same key of another source is another entry; without a key, each is its own.
     let other = NewEntry::new("other", "1", "lane", Vec::new());
-    let keyless = NewEntry {
-        key: None,
-        ..other.clone()
-    };
+    let keyless = NewEntry::without_key("other", "lane", Vec::new());
     let new = journal
         .append(&[other, keyless.clone(), keyless], None)
         .await;
