@@ -167,13 +167,19 @@ mod tests {
     const SHORT: Limits = Limits {
         most: 8,
         first_head: Duration::from_secs(1),
-        next_head: Duration::from_secs(3),
+        next_head: Duration::from_secs(30),
     };
 
     /// Longer than any answer takes.
     const PATIENCE: Duration = Duration::from_secs(10);
 
     async fn start() -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
+        start_with(SHORT).await
+    }
+
+    async fn start_with(
+        limits: Limits,
+    ) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router =
@@ -193,7 +199,7 @@ mod tests {
                     }),
                 );
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(serve_within(SHORT, listener, router, stop.clone()));
+        let serving = tokio::spawn(serve_within(limits, listener, router, stop.clone()));
         (address, stop, serving)
     }
 
@@ -247,10 +253,21 @@ mod tests {
         );
         assert!(slow.ends_with("slow"), "{slow}");
         assert!(silent && halting);
-        // Later it may rest longer, and not for ever.
+        // Later it may rest longer.
         tokio::time::sleep(SHORT.first_head).await;
         assert!(ask(&mut patient, "/open").await.starts_with("HTTP/1.1 200"));
-        assert!(ends(&mut patient, PATIENCE).await);
+    }
+
+    #[tokio::test]
+    async fn who_asks_nothing_more_is_not_kept_for_ever() {
+        let limits = Limits {
+            next_head: Duration::from_secs(1),
+            ..SHORT
+        };
+        let (address, ..) = start_with(limits).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        ask(&mut stream, "/open").await;
+        assert!(ends(&mut stream, PATIENCE).await);
     }
 
     #[tokio::test]
