@@ -13,11 +13,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use matrix_appservice::{
     Delivery, Event, HandlerError, HandlerResult, Intent, JournalError, NewEntry, NewEvent,
-    ruma::{OwnedRoomId, RoomId, UserId, events::room::member::MembershipState},
+    ruma::{OwnedRoomId, RoomId, UserId},
 };
 use tokio::sync::{Mutex, Notify};
 
-use super::joined::Content;
+use super::joined::is_arrival;
 use crate::{
     bridge::Bridge,
     failure,
@@ -176,16 +176,11 @@ impl Bridge {
 
     /// Whether somebody from another homeserver has joined with this event.
     fn is_arrival(&self, event: &Event) -> bool {
-        let is_in = |content: Option<Content>| {
-            content.and_then(|content| content.membership) == Some(MembershipState::Join)
-        };
-        event.kind() == "m.room.member"
-            && event
-                .state_key()
-                .and_then(|key| UserId::parse(key).ok())
-                .is_some_and(|user| user.server_name() != self.server_name)
-            && is_in(event.content().ok())
-            && !is_in(event.prev_content().ok().flatten())
+        event
+            .state_key()
+            .and_then(|key| UserId::parse(key).ok())
+            .is_some_and(|user| user.server_name() != self.server_name)
+            && is_arrival(event)
     }
 }
 

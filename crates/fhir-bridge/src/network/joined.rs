@@ -17,7 +17,17 @@ use crate::{bridge::Bridge, failure, thread::participants};
 /// What an `m.room.member` says.
 #[derive(Default, Deserialize)]
 pub(super) struct Content {
-    pub(super) membership: Option<MembershipState>,
+    membership: Option<MembershipState>,
+}
+
+/// Whether somebody came with this event. Who was there and has another name now didn't.
+pub(super) fn is_arrival(event: &Event) -> bool {
+    let is_in = |content: Option<Content>| {
+        content.and_then(|content| content.membership) == Some(MembershipState::Join)
+    };
+    event.kind() == "m.room.member"
+        && is_in(event.content().ok())
+        && !is_in(event.prev_content().ok().flatten())
 }
 
 impl Bridge {

@@ -18,13 +18,11 @@ use std::{
 
 use matrix_appservice::{
     Delivery, Event, HandlerError, HandlerResult, Intent, JournalError, NewEntry,
-    ruma::{
-        OwnedEventId, OwnedRoomId, OwnedServerName, RoomId, events::room::member::MembershipState,
-    },
+    ruma::{OwnedEventId, OwnedRoomId, OwnedServerName, RoomId},
 };
 use tokio::sync::{Mutex, Notify};
 
-use super::joined::Content;
+use super::joined::is_arrival;
 use crate::{
     bridge::Bridge,
     failure,
@@ -255,11 +253,7 @@ impl Bridge {
 
     /// Whether the bridge's own user came with this event: what was said before isn't for the record.
     fn is_our_arrival(&self, event: &Event) -> bool {
-        event.kind() == "m.room.member"
-            && event.state_key() == Some(self.sender.as_str())
-            && event
-                .content::<Content>()
-                .is_ok_and(|content| content.membership == Some(MembershipState::Join))
+        event.state_key() == Some(self.sender.as_str()) && is_arrival(event)
     }
 }
 
@@ -439,5 +433,19 @@ mod tests {
         assert!(reading.is_done());
         assert_eq!(ids(&reading)[0], "$2");
         assert!(!ids(&reading).contains(&"$1"));
+    }
+
+    #[test]
+    fn who_only_has_another_name_has_not_come() {
+        let member = |before: Option<&str>| {
+            let json = json!({"event_id": "$1", "room_id": room(), "sender": "@_fhir:vvt",
+                "state_key": "@_fhir:vvt", "type": "m.room.member",
+                "content": {"membership": "join"},
+                "unsigned": {"prev_content": before.map(|before| json!({"membership": before}))}});
+            Event::parse(json.to_string().as_bytes()).unwrap()
+        };
+        assert!(is_arrival(&member(None)));
+        assert!(is_arrival(&member(Some("invite"))));
+        assert!(!is_arrival(&member(Some("join"))));
     }
 }
