@@ -42,6 +42,7 @@ pub mod guide;
 mod handlers;
 mod intent;
 mod journal;
+pub mod localpart;
 pub mod measures;
 pub mod registration;
 mod server;
