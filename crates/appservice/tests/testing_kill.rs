@@ -15,7 +15,7 @@ use std::{
 };
 
 use matrix_appservice::{
-    Builder, CreateRoom, HandlerError, Registration,
+    Builder, CreateRoom, HandlerError, NewEntry, Registration,
     ruma::{RoomId, user_id},
     testing::{Effects, FakeHomeserver, KillTest, assert_survives_kill_at_each_step},
 };
@@ -32,7 +32,7 @@ url: null
 as_token: {AS_TOKEN}
 hs_token: an-hs-token-of-some-length
 sender_localpart: bot
-namespaces: {{users: [{{exclusive: true, regex: "@_ghost_.*"}}]}}
+namespaces: {{users: [{{exclusive: true, regex: "@_ghost_.*"}}], aliases: [{{exclusive: true, regex: '#_ghost_.*'}}]}}
 "#
     ))
     .unwrap()
@@ -226,4 +226,51 @@ async fn effects_on_another_network_are_ends_too() {
 #[should_panic(expected = "and it shows")]
 async fn a_network_that_takes_all_twice_is_found_out() {
     Network::default().bridge().await;
+}
+
+/// What comes from another network is said by a ghost, in a room with an alias.
+fn from_elsewhere(bridge: Builder) -> Builder {
+    bridge.on_entry("elsewhere", |delivery| async move {
+        let ghost = delivery.intent(user_id!("@_ghost_1:example.org"));
+        let room = ghost
+            .create_room(&CreateRoom::new().alias("_ghost_room"))
+            .await?;
+        let text = std::str::from_utf8(&delivery.entry().payload).unwrap_or_default();
+        ghost.send_text(&room.room_id, text).await?;
+        Ok(())
+    })
+}
+
+fn said_elsewhere(number: u32) -> NewEntry {
+    let text = format!("number {number}").into_bytes();
+    NewEntry::new("elsewhere", number.to_string(), "room", text)
+}
+
+#[tokio::test]
+async fn what_comes_from_elsewhere_is_said_once() {
+    let story = async |homeserver: FakeHomeserver| {
+        for number in 1..=2 {
+            homeserver.append(said_elsewhere(number)).await;
+        }
+        homeserver.settle().await;
+        let rooms = homeserver.rooms();
+        assert_eq!(rooms.len(), 1);
+        let texts = homeserver.messages(&rooms[0]).into_iter();
+        assert_eq!(
+            texts.map(|(_, text)| text).collect::<Vec<_>>(),
+            ["number 1", "number 2"]
+        );
+    };
+    assert_survives_kill_at_each_step(&registration(), from_elsewhere, story).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "ended behind append, number 1")]
+async fn entries_that_nothing_tells_by_are_said_twice() {
+    let story = async |homeserver: FakeHomeserver| {
+        let text = said_elsewhere(1).payload;
+        let entry = NewEntry::without_key("elsewhere", "room", text);
+        homeserver.append(entry).await;
+    };
+    assert_survives_kill_at_each_step(&registration(), from_elsewhere, story).await;
 }

@@ -40,7 +40,7 @@ pub use self::{
     push::Answer,
 };
 pub(in crate::testing) use self::{
-    push::{Target, Work},
+    push::{Job, Target, Work},
     steps::{Step, Steps},
 };
 use crate::{

@@ -53,8 +53,8 @@ use crate::{appservice::Builder, registration::Registration};
 ///
 /// The application service has a thread and a runtime of its own, and is pushed to over HTTP. It ends
 /// behind each call that changes something (the homeserver has done it, and the answer never comes),
-/// behind each transaction that it has stored (the acknowledgement never comes), behind each
-/// [`KillTest::effects`], and once when all is done. Its tasks are dropped where they wait, without
+/// behind each transaction that it has stored (the acknowledgement never comes), behind each entry that the story
+/// [appends](FakeHomeserver::append), behind each of [`KillTest::effects`], and once when all is done. Its tasks are dropped where they wait, without
 /// drain and without a word to the journal.
 ///
 /// It is still the same process: a task isn't ended between two points where it waits, a database

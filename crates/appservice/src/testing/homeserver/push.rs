@@ -14,9 +14,9 @@ use url::Url;
 pub(super) use self::queue::Push;
 use self::queue::Transaction;
 pub use self::target::Answer;
-pub(in crate::testing) use self::target::{Target, Work};
+pub(in crate::testing) use self::target::{Job, Target, Work};
 use super::FakeHomeserver;
-use crate::appservice::AppService;
+use crate::{appservice::AppService, journal::NewEntry, testing::until::until};
 
 /// Pushing. Nothing is pushed by itself: a test says when, and so decides what meets what.
 impl FakeHomeserver {
@@ -26,9 +26,8 @@ impl FakeHomeserver {
     /// Keeps a handle on its journal until [`FakeHomeserver::disconnect`].
     pub fn connect(&self, service: &AppService) {
         let journal = service.journal().clone();
-        let target = Target::router(service.router()).with_work(move || {
-            let journal = journal.clone();
-            async move { Work::of(&journal).await }
+        let target = Target::router(service.router()).with_journal(move |job| {
+            tokio::spawn(job(journal.clone()));
         });
         self.push_to(target);
     }
@@ -151,6 +150,35 @@ impl FakeHomeserver {
         let transaction = self.acknowledged();
         let id = self.lock().push.next_id();
         self.once_more(id, &transaction).await
+    }
+
+    /// Something comes from elsewhere: appends an entry to the journal of the application service that is
+    /// [connected](FakeHomeserver::connect), as its own receiver of the other network would.
+    ///
+    /// The other network repeats what it has no acknowledgement for: when the application service ends meanwhile, which a
+    /// [`KillTest`](crate::testing::KillTest) sees to, the entry is appended once more after the next start. Its key tells
+    /// that it is known. Panics when there is no journal to append to for two minutes.
+    pub async fn append(&self, entry: NewEntry) {
+        let appended = until(async || {
+            let Some(target) = self.target().filter(Target::has_journal) else {
+                return false;
+            };
+            let entry = entry.clone();
+            let appended =
+                target.with(|journal| async move { journal.append(&[entry], None).await });
+            match appended.await {
+                Some(appended) => appended.expect("the entry can't be stored"),
+                None => return false,
+            };
+            let mut world = self.lock();
+            let ended = world.steps.took_effect("append");
+            world.faults.down |= ended;
+            !ended
+        });
+        assert!(
+            appended.await,
+            "no application service with a journal is connected"
+        );
     }
 
     fn acknowledged(&self) -> Transaction {

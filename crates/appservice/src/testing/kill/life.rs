@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::{
     FakeHomeserver, TempJournal,
-    homeserver::{Steps, Target, Work},
+    homeserver::{Job, Steps, Target},
 };
 use crate::{appservice::Builder, journal::Journal};
 
@@ -24,8 +24,6 @@ pub(super) struct Life {
     end: oneshot::Sender<()>,
     thread: thread::JoinHandle<()>,
 }
-
-type Questions = mpsc::UnboundedReceiver<oneshot::Sender<Work>>;
 
 impl Life {
     pub(super) async fn start<B>(
@@ -38,7 +36,7 @@ impl Life {
     {
         let (end, ends) = oneshot::channel();
         let (started, starts) = oneshot::channel();
-        let (ask, questions) = mpsc::unbounded_channel::<oneshot::Sender<Work>>();
+        let (give, jobs) = mpsc::unbounded_channel::<Job>();
         let (path, of) = (place.path(), homeserver.clone());
         // Waits for a former life's journal.
         drop(place.open().await);
@@ -58,7 +56,7 @@ impl Life {
                     let run = service.run(listener, router, CancellationToken::new());
                     tokio::select! {
                         ended = run => ended.unwrap(),
-                        () = answer(journal, questions) => {}
+                        () = work(journal, jobs) => {}
                     }
                 };
                 tokio::select! {
@@ -71,15 +69,9 @@ impl Life {
             runtime.shutdown_background();
         });
         let url = starts.await.expect("the application service starts");
-        let target = Target::url(&url.parse().unwrap()).with_work(move || {
-            let (answer, answered) = oneshot::channel();
-            let asked = ask.send(answer);
-            async move {
-                match asked {
-                    Ok(()) => answered.await.unwrap_or(Work::Ended),
-                    Err(_) => Work::Ended,
-                }
-            }
+        let target = Target::url(&url.parse().unwrap()).with_journal(move |job| {
+            // It may have ended.
+            let _ = give.send(job);
         });
         homeserver.push_to(target);
         Self { end, thread }
@@ -96,10 +88,10 @@ impl Life {
     }
 }
 
-/// Answers whether there is nothing to do.
-async fn answer(journal: Journal, mut questions: Questions) {
-    while let Some(question) = questions.recv().await {
-        let _ = question.send(Work::of(&journal).await);
+/// Does what is to be done with the journal.
+async fn work(journal: Journal, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    while let Some(job) = jobs.recv().await {
+        job(journal.clone()).await;
     }
     std::future::pending::<()>().await;
 }

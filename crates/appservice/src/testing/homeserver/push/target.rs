@@ -13,6 +13,7 @@ use axum::{
     http::Request,
 };
 use serde_json::Value;
+use tokio::sync::oneshot;
 use tower::ServiceExt;
 use url::Url;
 
@@ -58,7 +59,9 @@ impl Answer {
     }
 }
 
-type Probe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Work> + Send>> + Send + Sync>;
+/// Something to be done with an application service's journal, where its tasks run.
+pub(in crate::testing) type Job =
+    Box<dyn FnOnce(Journal) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 /// What an application service is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +90,7 @@ impl Work {
 #[derive(Clone)]
 pub(in crate::testing) struct Target {
     way: Way,
-    work: Option<Probe>,
+    jobs: Option<Arc<dyn Fn(Job) + Send + Sync>>,
 }
 
 #[derive(Clone)]
@@ -100,7 +103,7 @@ impl Target {
     pub(in crate::testing) fn router(router: Router) -> Self {
         Self {
             way: Way::Router(router),
-            work: None,
+            jobs: None,
         }
     }
 
@@ -108,26 +111,49 @@ impl Target {
         let base = url.as_str().trim_end_matches('/').to_owned();
         Self {
             way: Way::Http(base),
-            work: None,
+            jobs: None,
         }
     }
 
-    /// How to find out what it has left to do.
-    pub(in crate::testing) fn with_work<F, Fut>(mut self, work: F) -> Self
-    where
-        F: Fn() -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Work> + Send + 'static,
-    {
-        self.work = Some(Arc::new(move || Box::pin(work())));
+    /// How its journal is reached. A job that is dropped was given to one that has ended.
+    pub(in crate::testing) fn with_journal(
+        mut self,
+        jobs: impl Fn(Job) + Send + Sync + 'static,
+    ) -> Self {
+        self.jobs = Some(Arc::new(jobs));
         self
+    }
+
+    /// Whether its journal can be reached.
+    pub(in crate::testing) fn has_journal(&self) -> bool {
+        self.jobs.is_some()
+    }
+
+    /// Does something with its journal; `None` when it has ended, or its journal can't be reached.
+    pub(in crate::testing) async fn with<T, F>(
+        &self,
+        work: impl FnOnce(Journal) -> F + Send + 'static,
+    ) -> Option<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send,
+    {
+        let (tell, told) = oneshot::channel();
+        self.jobs.as_ref()?(Box::new(|journal| {
+            Box::pin(async move {
+                let _ = tell.send(work(journal).await);
+            })
+        }));
+        told.await.ok()
     }
 
     /// What it has left to do; nothing, when that can't be found out.
     pub(in crate::testing) async fn work(&self) -> Work {
-        match &self.work {
-            Some(work) => work().await,
-            None => Work::None,
+        if !self.has_journal() {
+            return Work::None;
         }
+        let work = self.with(|journal| async move { Work::of(&journal).await });
+        work.await.unwrap_or(Work::Ended)
     }
 
     /// One request, as Synapse makes it.
