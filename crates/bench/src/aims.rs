@@ -77,6 +77,14 @@ pub(crate) fn of_load(rounds: &Rounds<'_>) -> Vec<Aim> {
             "× floor",
         );
     }
+    let paced = rounds.ratio(Kind::Sdk, Kind::Floor, |round| Some(round.paced_ack_us));
+    add(
+        "… 100, a pause behind each".to_owned(),
+        paced,
+        1.25,
+        false,
+        "× floor",
+    );
     for (at, events) in [1, 10, 100].into_iter().enumerate() {
         let p50 = move |round: &Round| Some(round.acks.get(at)?.p50_us);
         let ratio = rounds.ratio(Kind::Sdk, Kind::Log, p50);

@@ -21,6 +21,8 @@ const ROOMS: u64 = 100;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// The pause of the paced echo, from one push to the next.
 const PACE: Duration = Duration::from_millis(5);
+/// The pause of the paced ack, from one push of a hundred events to the next: more than what is to be done with them takes.
+const ACK_PACE: Duration = Duration::from_millis(10);
 /// After the start and before memory is looked at.
 const SETTLE: Duration = Duration::from_millis(300);
 
@@ -33,6 +35,8 @@ pub(crate) struct Size {
     /// Transactions of a hundred messages.
     pub(crate) echoes: u64,
     pub(crate) paced: u64,
+    /// Transactions of a hundred events.
+    pub(crate) paced_acks: u64,
 }
 
 impl Size {
@@ -41,12 +45,14 @@ impl Size {
         warm_up: 300,
         echoes: 100,
         paced: 400,
+        paced_acks: 200,
     };
     pub(crate) const QUICK: Self = Self {
         acks: [(1, 1000), (10, 500), (100, 150)],
         warm_up: 200,
         echoes: 30,
         paced: 150,
+        paced_acks: 80,
     };
 }
 
@@ -69,6 +75,8 @@ pub(crate) struct Round {
     pub(crate) start_ms: f64,
     pub(crate) idle_mb: f64,
     pub(crate) acks: Vec<Acks>,
+    /// Of a hundred events, when what came before is done.
+    pub(crate) paced_ack_us: f64,
     pub(crate) echoes_a_second: Option<f64>,
     pub(crate) paced_p50_us: Option<f64>,
     pub(crate) paced_p99_us: Option<f64>,
@@ -98,6 +106,7 @@ pub(crate) fn run(
     for (events, transactions) in size.acks {
         acks.push(pushing.acks(events, transactions)?);
     }
+    let paced_ack_us = pushing.paced_acks(size.paced_acks)?;
     let (mut echoes_a_second, mut paced) = (None, None);
     if kind.echoes() {
         subject.mode("echo", 0)?;
@@ -111,6 +120,7 @@ pub(crate) fn run(
         start_ms: subject.started_in.as_secs_f64() * 1000.0,
         idle_mb,
         acks,
+        paced_ack_us,
         echoes_a_second,
         paced_p50_us: paced.map(|(p50, _)| p50),
         paced_p99_us: paced.map(|(_, p99)| p99),
@@ -161,6 +171,21 @@ impl Pushing<'_> {
             events_a_second: count / seconds,
             cpu: cpu / count * 1000.0,
         })
+    }
+
+    /// How long a transaction of a hundred events takes when there is a pause behind each: p50, µs.
+    fn paced_acks(&mut self, transactions: u64) -> Result<f64> {
+        let mut source = self.events(Mix::Usual);
+        let mut took = Vec::new();
+        let began = Instant::now();
+        for _ in 0..transactions {
+            let body = source.transaction(100);
+            let due = began + ACK_PACE * u32::try_from(took.len()).unwrap_or(u32::MAX);
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            took.push(micros(self.pusher.push(&body)?));
+        }
+        self.settle(source.next())?;
+        Ok(quantile(&mut took, 0.5))
     }
 
     /// Waits until all is handled, so that one phase does not pay for another.

@@ -11,6 +11,7 @@
 mod aims;
 mod backlog;
 mod behaviour;
+mod databases;
 mod events;
 mod figures;
 mod homeserver;
@@ -30,6 +31,7 @@ use self::{
     aims::{Aim, Rounds},
     backlog::Backlog,
     behaviour::Check,
+    databases::Databases,
     homeserver::Homeserver,
     load::{Round, Size},
     rooms::Rooms,
@@ -55,6 +57,9 @@ struct Cli {
     /// Where the subjects keep their files: on the disk that is to be measured. [default: a folder in the target folder]
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
+    /// Also measure the SDK with its journal in a PostgreSQL that is started for this, with fsync.
+    #[arg(long)]
+    postgres: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -81,6 +86,7 @@ fn main() -> Result<()> {
     let programs = Programs {
         subject: here.join("bench-subject"),
         sdk: here.join("examples/load_bench"),
+        database: None,
     };
     let folder = cli
         .folder
@@ -88,7 +94,9 @@ fn main() -> Result<()> {
         .unwrap_or_else(|| here.join("bench-data"));
     fs::create_dir_all(&folder)?;
     let folder = tempfile::tempdir_in(folder)?;
+    let postgres = cli.postgres.then(Databases::start).transpose()?;
     let bench = Bench {
+        postgres,
         homeserver: Homeserver::start()?,
         folder: folder.path().join("subject"),
         programs,
@@ -104,6 +112,7 @@ fn main() -> Result<()> {
 
 struct Bench {
     cli: Cli,
+    postgres: Option<Databases>,
     programs: Programs,
     folder: PathBuf,
     homeserver: Homeserver,
@@ -115,7 +124,7 @@ impl Bench {
         if self.wants(Part::Load) {
             report.rounds = self.load()?;
             let rounds = Rounds(&report.rounds);
-            table::load(&rounds, &Kind::ALL);
+            table::load(&rounds, &self.kinds());
             report.aims.extend(aims::of_load(&rounds));
         }
         if self.wants(Part::Rooms) {
@@ -148,6 +157,11 @@ impl Bench {
         self.cli.only.is_empty() || self.cli.only.contains(&part)
     }
 
+    fn kinds(&self) -> Vec<Kind> {
+        let more = self.postgres.is_some().then_some(Kind::Postgres);
+        Kind::USUAL.into_iter().chain(more).collect()
+    }
+
     /// In turns, and each round begins with another, so that what else the machine does hits all alike.
     fn load(&self) -> Result<Vec<Vec<Round>>> {
         let (rounds, size) = if self.cli.quick {
@@ -156,15 +170,20 @@ impl Bench {
             (5, Size::FULL)
         };
         let rounds = self.cli.rounds.unwrap_or(rounds);
+        let kinds = self.kinds();
         let mut all = Vec::new();
         for round in 0..rounds {
             let mut done = Vec::new();
-            for at in 0..Kind::ALL.len() {
-                let kind = Kind::ALL[(round + at) % Kind::ALL.len()];
+            for at in 0..kinds.len() {
+                let kind = kinds[(round + at) % kinds.len()];
                 eprintln!("round {} of {rounds}: {}", round + 1, kind.name());
-                let (programs, folder) = (&self.programs, &self.folder);
+                let mut programs = self.programs.clone();
+                if let (Kind::Postgres, Some(postgres)) = (kind, &self.postgres) {
+                    programs.database = Some(postgres.fresh()?);
+                }
+                let folder = &self.folder;
                 done.push(
-                    load::run(programs, kind, folder, &self.homeserver, size)
+                    load::run(&programs, kind, folder, &self.homeserver, size)
                         .with_context(|| kind.name())?,
                 );
                 fs::remove_dir_all(folder)?;

@@ -29,10 +29,13 @@ pub(crate) enum Kind {
     Floor,
     Log,
     Sdk,
+    /// The SDK, with its journal in PostgreSQL.
+    Postgres,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] = [Self::Bare, Self::Lazy, Self::Floor, Self::Log, Self::Sdk];
+    /// Those that need nothing else.
+    pub(crate) const USUAL: [Self; 5] = [Self::Bare, Self::Lazy, Self::Floor, Self::Log, Self::Sdk];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -41,11 +44,12 @@ impl Kind {
             Self::Floor => "SQLite floor",
             Self::Log => "log segment",
             Self::Sdk => "the SDK, SQLite",
+            Self::Postgres => "… PostgreSQL",
         }
     }
 
     pub(crate) fn echoes(self) -> bool {
-        matches!(self, Self::Lazy | Self::Floor | Self::Sdk)
+        matches!(self, Self::Lazy | Self::Floor | Self::Sdk | Self::Postgres)
     }
 
     /// Whether its control port counts what was handled.
@@ -59,6 +63,8 @@ impl Kind {
 pub(crate) struct Programs {
     pub(crate) subject: PathBuf,
     pub(crate) sdk: PathBuf,
+    /// An empty database for [`Kind::Postgres`].
+    pub(crate) database: Option<String>,
 }
 
 impl Programs {
@@ -68,7 +74,14 @@ impl Programs {
             Kind::Lazy => "lazy",
             Kind::Floor => "sqlite",
             Kind::Log => "log",
-            Kind::Sdk => return Command::new(&self.sdk),
+            Kind::Sdk | Kind::Postgres => {
+                let mut command = Command::new(&self.sdk);
+                command.env_remove("DATABASE_URL");
+                if let (Kind::Postgres, Some(database)) = (kind, &self.database) {
+                    command.env("DATABASE_URL", database);
+                }
+                return command;
+            }
         };
         let mut command = Command::new(&self.subject);
         command.arg(argument);
@@ -105,7 +118,6 @@ impl Subject {
             .env("AS_TOKEN", AS_TOKEN)
             .env("HS_TOKEN", HS_TOKEN)
             .env("HANDLED_LOG", folder.join("handled.log"))
-            .env_remove("DATABASE_URL")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -36,21 +36,23 @@ pub(crate) fn load(rounds: &Rounds<'_>, kinds: &[Kind]) {
             cell(start, 0)
         );
     }
-    println!("\n                        ack p99, µs          events/s     echoes  paced echo, µs");
-    println!("                       1     10    100   100 a trans.       /s     p50     p99");
+    println!("\n                      ack p99, µs    paced    events/s    echoes  paced echo, µs");
+    println!("                      1     10    100   p50  100 a trans.      /s     p50    p99");
     for kind in kinds {
         print!("{:<18}", kind.name());
         for at in 0..3 {
             let p99 = |round: &Round| Some(round.acks.get(at)?.p99_us);
-            print!("{:>7}", cell(rounds.median(*kind, p99), 0));
+            print!("{:>6}", cell(rounds.median(*kind, p99), 0));
         }
+        let paced = rounds.median(*kind, |round| Some(round.paced_ack_us));
+        print!("{:>6}", cell(paced, 0));
         let rate = rounds.median(*kind, |round| Some(round.acks.get(2)?.events_a_second));
         let echoes = rounds.median(*kind, |round| round.echoes_a_second);
         let p50 = rounds.median(*kind, |round| round.paced_p50_us);
         let p99 = rounds.median(*kind, |round| round.paced_p99_us);
         let (rate, echoes) = (cell(rate, 0), cell(echoes, 0));
         println!(
-            "{rate:>14}{echoes:>10}{:>8}{:>8}",
+            "{rate:>12}{echoes:>10}{:>8}{:>7}",
             cell(p50, 0),
             cell(p99, 0)
         );
