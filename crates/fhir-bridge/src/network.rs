@@ -12,6 +12,7 @@ mod moved;
 pub(crate) mod refresh;
 mod relations;
 pub(crate) mod room;
+mod timer;
 
 use fhir::{CareTeam, ResourceRef};
 use matrix_appservice::{

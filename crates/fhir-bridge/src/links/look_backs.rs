@@ -42,6 +42,25 @@ impl Links {
         Ok(())
     }
 
+    /// Notes every room with a resource that is not noted: the first for `first`, and each that follows `apart_ms` later.
+    pub(crate) async fn note_all_look_backs(
+        &self,
+        first: LookBack,
+        apart_ms: i64,
+    ) -> Result<(), LinksError> {
+        sqlx::query(
+            "INSERT INTO look_back (room_id, due_ms, look)
+             SELECT room_id, ? + ? * (row_number() OVER (ORDER BY resource) - 1), ? FROM room WHERE true
+             ON CONFLICT (room_id) DO NOTHING",
+        )
+        .bind(first.due)
+        .bind(apart_ms)
+        .bind(first.look)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
     pub(crate) async fn forget_look_back(&self, room: &RoomId) -> Result<(), LinksError> {
         sqlx::query("DELETE FROM look_back WHERE room_id = ?")
             .bind(room.as_str())

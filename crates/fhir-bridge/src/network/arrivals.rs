@@ -12,12 +12,15 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use matrix_appservice::{
-    Delivery, Event, HandlerError, HandlerResult, Intent, JournalError, NewEntry, NewEvent,
+    Delivery, Event, HandlerError, HandlerResult, Intent, NewEntry, NewEvent,
     ruma::{OwnedRoomId, RoomId, UserId},
 };
 use tokio::sync::{Mutex, Notify};
 
-use super::joined::is_arrival;
+use super::{
+    joined::is_arrival,
+    timer::{self, TimerError},
+};
 use crate::{
     bridge::Bridge,
     failure,
@@ -35,9 +38,6 @@ const WINDOW_MS: i64 = 30_000;
 
 /// How long to wait for other events that are being sent at the same time.
 const PAUSE_MS: i64 = 2_000;
-
-/// How long to wait when the tables can't be read.
-const AGAIN: Duration = Duration::from_secs(5);
 
 /// The rooms somebody came into a moment ago.
 #[derive(Debug)]
@@ -186,38 +186,12 @@ impl Bridge {
 
 /// Puts what is due into the journal, until it is stopped from outside.
 pub(crate) async fn run(bridge: Arc<Bridge>) {
-    loop {
-        let pause = match take_due(&bridge).await {
-            Ok(pause) => pause,
-            Err(error) => {
-                tracing::warn!(%error, "rooms that somebody came into can't be looked at, trying again");
-                Some(AGAIN)
-            }
-        };
-        let sleep = async {
-            match pause {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = sleep => {}
-            () = bridge.arrivals.changed.notified() => {}
-        }
-    }
-}
-
-/// Why looking failed.
-#[derive(Debug, thiserror::Error)]
-enum ArrivalError {
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    #[error(transparent)]
-    Links(#[from] LinksError),
+    let what = "rooms that somebody came into can't be looked at";
+    timer::run(what, &bridge.arrivals.changed, || take_due(&bridge)).await;
 }
 
 /// Returns how long it is until something is to be done.
-async fn take_due(bridge: &Bridge) -> Result<Option<Duration>, ArrivalError> {
+async fn take_due(bridge: &Bridge) -> Result<Option<Duration>, TimerError> {
     while let Some((room, at)) = bridge.arrivals.first_due(now_ms()).await {
         let entry = NewEntry::new(
             bridge.ties,

@@ -9,20 +9,30 @@
 //! it could not fetch before only when an hour or more has gone by. So each room is read several times, the last time
 //! when nobody has spoken for two hours, and each time down to the last event of each homeserver that the last of these
 //! readings has seen.
+//!
+//! Our own homeserver can forget events too: Synapse stores a transaction for a service that was away a moment ago, and
+//! sends it only when the service has been away once more. So each start of the bridge reads all rooms back, one after
+//! the other.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use matrix_appservice::{
-    Delivery, Event, HandlerError, HandlerResult, Intent, JournalError, NewEntry,
+    Delivery, Event, HandlerError, HandlerResult, Intent, NewEntry,
     ruma::{OwnedEventId, OwnedRoomId, OwnedServerName, RoomId},
 };
 use tokio::sync::{Mutex, Notify};
 
-use super::joined::is_arrival;
+use super::{
+    joined::is_arrival,
+    timer::{self, TimerError},
+};
 use crate::{
     bridge::Bridge,
     failure,
@@ -38,12 +48,19 @@ const LOOKS_MS: [i64; 4] = [5_000, 20_000, 180_000, 7_200_000];
 /// How long it is between two first looks at the least, while people go on to speak.
 const APART_MS: i64 = 15_000;
 
+/// The look of which the next ones need not look further back; also the one at the start.
+const LAST: u32 = 3;
+
+/// The first look that is for the events of our own homeserver, too.
+const OWN: usize = 2;
+
 /// Events that are read at once, and how often at the most, by look.
 const PAGE: u16 = 100;
 const PAGES: [usize; 4] = [3, 3, 20, 20];
 
-/// How long to wait when the tables can't be read.
-const AGAIN: Duration = Duration::from_secs(5);
+/// How long after the start the first room is read back, and how long after that the next: the homeserver has more to do.
+const START_MS: i64 = 10_000;
+const START_APART_MS: i64 = 1_000;
 
 /// The rooms that are to be read back.
 #[derive(Debug)]
@@ -51,6 +68,7 @@ pub(crate) struct LookBacks {
     links: Links,
     rooms: Mutex<HashMap<OwnedRoomId, LookBack>>,
     changed: Notify,
+    has_begun: AtomicBool,
 }
 
 impl LookBacks {
@@ -59,7 +77,26 @@ impl LookBacks {
             links: links.clone(),
             rooms: Mutex::new(links.look_backs().await?.into_iter().collect()),
             changed: Notify::new(),
+            has_begun: AtomicBool::new(false),
         })
+    }
+
+    /// The bridge was started: every room is to be read back that isn't already going to be.
+    async fn begin(&self, now: i64) -> Result<(), LinksError> {
+        if self.has_begun.load(Relaxed) {
+            return Ok(());
+        }
+        let mut rooms = self.rooms.lock().await;
+        let first = LookBack {
+            due: now + START_MS,
+            look: LAST,
+        };
+        self.links
+            .note_all_look_backs(first, START_APART_MS)
+            .await?;
+        *rooms = self.links.look_backs().await?.into_iter().collect();
+        self.has_begun.store(true, Relaxed);
+        Ok(())
     }
 
     /// Somebody of another homeserver did something.
@@ -192,9 +229,8 @@ impl Bridge {
                 .unwrap_or_default(),
             ..Reading::default()
         };
-        let pages = PAGES.get(look).copied().unwrap_or(1);
         match self
-            .read_back(&delivery.bot(), &room, pages, &mut reading)
+            .read_back(&delivery.bot(), &room, look, &mut reading)
             .await
         {
             Ok(()) => {}
@@ -216,7 +252,7 @@ impl Bridge {
         let moved = is_last.then_some((cursor.as_str(), heard.as_str()));
         let new = self.journal.append_events(&found, moved).await?;
         if new > 0 {
-            tracing::warn!(%room, events = new, "the homeserver did not push these; they were read back");
+            tracing::warn!(%room, events = new, "the homeserver had not pushed these; they were read back");
         }
         Ok(())
     }
@@ -225,15 +261,17 @@ impl Bridge {
         &self,
         bot: &Intent,
         room: &RoomId,
-        pages: usize,
+        look: usize,
         reading: &mut Reading,
     ) -> Result<(), matrix_appservice::Error> {
+        let pages = PAGES.get(look).copied().unwrap_or(1);
+        let own = look >= OWN;
         let mut from: Option<String> = None;
         for _ in 0..pages {
             let page = bot.history(room, from.as_deref(), PAGE).await?;
             for event in &page.events {
                 let starts = self.is_our_arrival(event);
-                if starts || event.sender().server_name() != self.server_name {
+                if starts || own || event.sender().server_name() != self.server_name {
                     reading.take(event, starts);
                 }
                 if starts {
@@ -259,38 +297,13 @@ impl Bridge {
 
 /// Puts what is due into the journal, until it is stopped from outside.
 pub(crate) async fn run(bridge: Arc<Bridge>) {
-    loop {
-        let pause = match take_due(&bridge).await {
-            Ok(pause) => pause,
-            Err(error) => {
-                tracing::warn!(%error, "rooms that are to be read back can't be looked at, trying again");
-                Some(AGAIN)
-            }
-        };
-        let sleep = async {
-            match pause {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = sleep => {}
-            () = bridge.look_backs.changed.notified() => {}
-        }
-    }
-}
-
-/// Why looking failed.
-#[derive(Debug, thiserror::Error)]
-enum LookBackError {
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    #[error(transparent)]
-    Links(#[from] LinksError),
+    let what = "rooms that are to be read back can't be looked at";
+    timer::run(what, &bridge.look_backs.changed, || take_due(&bridge)).await;
 }
 
 /// Returns how long it is until something is to be done.
-async fn take_due(bridge: &Bridge) -> Result<Option<Duration>, LookBackError> {
+async fn take_due(bridge: &Bridge) -> Result<Option<Duration>, TimerError> {
+    bridge.look_backs.begin(now_ms()).await?;
     while let Some((room, look)) = bridge.look_backs.first_due(now_ms()).await {
         let entry = NewEntry::new(
             bridge.missed,
@@ -307,6 +320,7 @@ async fn take_due(bridge: &Bridge) -> Result<Option<Duration>, LookBackError> {
 
 #[cfg(test)]
 mod tests {
+    use fhir::ResourceRef;
     use matrix_appservice::ruma::{room_id, server_name};
     use serde_json::json;
 
@@ -379,6 +393,42 @@ mod tests {
             look_backs.was_due(room(), look).await.unwrap();
         }
         assert_eq!(links.look_backs().await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_start_reads_all_rooms_back_one_after_the_other_and_only_once() {
+        let (_folder, links, look_backs) = look_backs().await;
+        for number in 0..3 {
+            let thread = ResourceRef::parse(&format!("CommunicationRequest/{number}")).unwrap();
+            let room = RoomId::parse(format!("!{number}:vvt")).unwrap();
+            links.link_room(&thread, &room).await.unwrap();
+        }
+        let spoken = room_id!("!1:vvt");
+        look_backs.heard(spoken, 0).await.unwrap();
+        look_backs.begin(0).await.unwrap();
+        look_backs.begin(50_000).await.unwrap();
+
+        let mut looks: Vec<_> = links.look_backs().await.unwrap();
+        looks.sort_by_key(|(_, look)| look.due);
+        let looks: Vec<_> = looks
+            .iter()
+            .map(|(room, look)| (room.as_str(), look.due, look.look))
+            .collect();
+        assert_eq!(
+            looks,
+            [
+                ("!1:vvt", 5_000, 0),
+                ("!0:vvt", 10_000, LAST),
+                ("!2:vvt", 12_000, LAST)
+            ]
+        );
+        // One look each, also for those that it took from the table.
+        let (due, look) = look_backs.first_due(10_000).await.unwrap();
+        look_backs.was_due(&due, look).await.unwrap();
+        let (due, look) = look_backs.first_due(10_000).await.unwrap();
+        look_backs.was_due(&due, look).await.unwrap();
+        assert_eq!(look_backs.first_due(11_999).await, None);
+        assert_eq!(links.look_backs().await.unwrap().len(), 2);
     }
 
     fn event(id: &str, sender: &str) -> Event {

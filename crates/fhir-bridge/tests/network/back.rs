@@ -233,3 +233,83 @@ async fn an_invitation_from_elsewhere_is_accepted_and_noted_and_nothing_of_the_r
     );
     stage.bridge.stop().await;
 }
+
+/// Answers a homeserver in the place of the bridge, which never hears of it. Returns when these texts were pushed.
+async fn push_to_nobody(listen: std::net::SocketAddr, texts: &[&str]) {
+    let (pushed, mut bodies) = tokio::sync::mpsc::unbounded_channel::<String>();
+    let answer = async move |body: String| {
+        let _ = pushed.send(body);
+        "{}"
+    };
+    let limit = axum::extract::DefaultBodyLimit::disable();
+    let router = axum::Router::new().fallback(answer).layer(limit);
+    let listener = tokio::net::TcpListener::bind(listen).await.unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(async {
+        let _ = stopped.await;
+    });
+    let serving = tokio::spawn(serving.into_future());
+    let all = async {
+        let mut missing = texts.to_vec();
+        while !missing.is_empty() {
+            let body = bodies.recv().await.unwrap();
+            missing.retain(|text| !body.contains(text));
+        }
+    };
+    tokio::time::timeout(PATIENCE, all).await.unwrap();
+    stop.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_homeserver_does_not_push_again_is_read_back_at_the_start() {
+    let stage = Stage::set().await;
+    let [gp, colleague] = ["huisarts", "vvt"].map(|homeserver| async {
+        let name = testbed::unique("held-back");
+        stage.testbed.client(homeserver, &name).await.unwrap()
+    });
+    let (gp, colleague) = (gp.await, colleague.await);
+    let client = stage.client().await;
+    let nurse = stage.practitioner(None).await;
+    let doctor = stage.practitioner(Some(gp.user_id())).await;
+    let other = stage.practitioner(Some(colleague.user_id())).await;
+    let team = stage.team(&client, &[&nurse, &doctor, &other]).await;
+    let thread = stage.thread(&client, &team, &nurse, "Vraag").await;
+    let room = stage.room_of(&thread).await;
+    for one in [&gp, &colleague] {
+        one.wait_for_invite(&room, PATIENCE).await.unwrap();
+        join(one, &room).await;
+    }
+    let on_record = async || {
+        let query = [("part-of", thread.as_str())];
+        let messages = stage.record.search("Communication", &query).await.unwrap();
+        let mut texts: Vec<_> = messages
+            .iter()
+            .map(|message| message["payload"][0]["contentString"].to_string())
+            .collect();
+        texts.sort();
+        texts
+    };
+    gp.send_text(&room, "a: pushed").await.unwrap();
+    stage
+        .wait("the first message on the record", async || {
+            on_record().await.len() == 1
+        })
+        .await;
+
+    stage.bridge.stop().await;
+    let said @ [here, elsewhere] = ["b: from here", "c: from elsewhere"];
+    tokio::join!(push_to_nobody(stage.appservice.listen_addr, &said), async {
+        colleague.send_text(&room, here).await.unwrap();
+        gp.send_text(&room, elsewhere).await.unwrap();
+    });
+    stage.bridge.restart().await.unwrap();
+    stage
+        .wait("what was never pushed on the record", async || {
+            on_record().await.len() >= 3
+        })
+        .await;
+    let wanted = ["a: pushed", here, elsewhere].map(|text| format!("{text:?}"));
+    assert_eq!(on_record().await, wanted);
+    stage.bridge.stop().await;
+}
