@@ -51,9 +51,6 @@ const APART_MS: i64 = 15_000;
 /// The look of which the next ones need not look further back; also the one at the start.
 const LAST: u32 = 3;
 
-/// The first look that is for the events of our own homeserver, too.
-const OWN: usize = 2;
-
 /// Events that are read at once, and how often at the most, by look.
 const PAGE: u16 = 100;
 const PAGES: [usize; 4] = [3, 3, 20, 20];
@@ -252,7 +249,7 @@ impl Bridge {
         let moved = is_last.then_some((cursor.as_str(), heard.as_str()));
         let new = self.journal.append_events(&found, moved).await?;
         if new > 0 {
-            tracing::warn!(%room, events = new, "the homeserver had not pushed these; they were read back");
+            tracing::info!(%room, events = new, "the homeserver had not pushed these; they were read back");
         }
         Ok(())
     }
@@ -265,15 +262,12 @@ impl Bridge {
         reading: &mut Reading,
     ) -> Result<(), matrix_appservice::Error> {
         let pages = PAGES.get(look).copied().unwrap_or(1);
-        let own = look >= OWN;
         let mut from: Option<String> = None;
         for _ in 0..pages {
             let page = bot.history(room, from.as_deref(), PAGE).await?;
             for event in &page.events {
                 let starts = self.is_our_arrival(event);
-                if starts || own || event.sender().server_name() != self.server_name {
-                    reading.take(event, starts);
-                }
+                reading.take(event, starts);
                 if starts {
                     return Ok(());
                 }
