@@ -19,10 +19,8 @@ use crate::{
 
 const ROOMS: u64 = 100;
 const PATIENCE: Duration = Duration::from_mins(1);
-/// The pause of the paced echo, from one push to the next.
+/// The pause of what is paced, from one push to the next.
 const PACE: Duration = Duration::from_millis(5);
-/// The pause of the paced ack, from one push of a hundred events to the next: more than what is to be done with them takes.
-const ACK_PACE: Duration = Duration::from_millis(10);
 /// After the start and before memory is looked at.
 const SETTLE: Duration = Duration::from_millis(300);
 
@@ -180,7 +178,7 @@ impl Pushing<'_> {
         let began = Instant::now();
         for _ in 0..transactions {
             let body = source.transaction(100);
-            let due = began + ACK_PACE * u32::try_from(took.len()).unwrap_or(u32::MAX);
+            let due = began + PACE * u32::try_from(took.len()).unwrap_or(u32::MAX);
             thread::sleep(due.saturating_duration_since(Instant::now()));
             took.push(micros(self.pusher.push(&body)?));
         }
