@@ -19,6 +19,9 @@
 //!   ours. Changes carry `If-Match`.
 //! - **Nothing foreign is lost.** [`FhirClient::modify`] changes the raw JSON: unknown elements and
 //!   the precision of decimals survive.
+//! - **Digit by digit.** [`FhirClient::read_text`] and [`FhirClient::create_text_if_none_exist`] carry
+//!   resources as they were written; [`without_decimals`] and [`with_decimals`] take their decimals
+//!   through Matrix events, which hold none.
 //! - **Private.** No resource, name, identifier, searched value, token or query is in an error, a
 //!   log or `Debug` output. Searches are POSTs, so their values aren't in any URL.
 //! - **Bounded.** Answers, pages and changes per call have limits. Redirects are not followed, and
@@ -39,6 +42,7 @@
 
 mod check;
 mod client;
+mod decimals;
 mod error;
 mod instant;
 pub mod measures;
@@ -56,6 +60,7 @@ pub use client::{
     SearchResult, ServerInfo, SetupError, SubscriptionState, SubscriptionStatus, Topic, correlated,
     search_token,
 };
+pub use decimals::{with_decimals, without_decimals};
 pub use error::{Call, Error, Issue, Issues, Odd, Retry, Unavailable};
 pub use instant::Instant;
 pub use model::{
@@ -65,7 +70,7 @@ pub use model::{
     Participant, Payload, Person, PersonKind, ROOM_KEY_SYSTEM, RequestStatus,
     SOURCE_SYSTEM_EXTENSION, SOURCE_SYSTEM_MATRIX, Sender, TASK_KEY_SYSTEM, Task, TaskStatus, Text,
     add_participant, add_recipient, end_participation, event_identifiers, matrix_user_id,
-    payload_json, remove_recipient, with_event_identifier,
+    payload_json, remove_recipient, tag_event, with_event_identifier,
 };
 pub use notification::{Notification, NotificationKind};
 pub use raw::RawResource;

@@ -8,7 +8,7 @@ mod capability;
 mod correlation;
 mod history;
 mod http;
-mod numbers;
+pub(crate) mod numbers;
 mod outcome;
 mod read;
 mod search;

@@ -52,7 +52,7 @@ pub(super) fn restore(json: &str) -> String {
 
 /// Walks over JSON and gives each run of characters outside of strings that is no punctuation
 /// (numbers and words) to `token`.
-fn replace(json: &str, mut token: impl FnMut(&str, &mut String)) -> String {
+pub(crate) fn replace(json: &str, mut token: impl FnMut(&str, &mut String)) -> String {
     let mut out = String::with_capacity(json.len());
     let mut rest = json;
     while let Some(first) = rest.chars().next() {

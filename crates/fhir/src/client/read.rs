@@ -5,7 +5,7 @@ use reqwest::{
 
 use super::{
     FhirClient,
-    http::{Answer, http_date},
+    http::{Answer, TOO_LARGE, http_date},
 };
 use crate::{Error, RawResource, ResourceRef, raw::version_of_etag};
 
@@ -27,6 +27,29 @@ impl FhirClient {
         } else {
             Err(answer.bad("it is another resource than the one asked for"))
         }
+    }
+
+    /// Reads a resource as the server writes it, digit by digit. `None` when there is none, or no longer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] when it is larger than an answer may be; else as for [`FhirClient::read`].
+    pub async fn read_text(&self, reference: &ResourceRef) -> Result<Option<String>, Error> {
+        let answer = match self.fetch(reference).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => return Ok(None),
+            Err(Error::BadAnswer {
+                call,
+                what: TOO_LARGE,
+            }) => return Err(Error::TooLarge { call }),
+            Err(error) => return Err(error),
+        };
+        let read = resource(&answer, answer.json()?)?;
+        if read.reference != *reference {
+            return Err(answer.bad("it is another resource than the one asked for"));
+        }
+        let text = std::str::from_utf8(answer.body()).map_err(|_| answer.bad("it is not UTF-8"))?;
+        Ok(Some(text.to_owned()))
     }
 
     pub(super) async fn fetch(&self, reference: &ResourceRef) -> Result<Option<Answer>, Error> {

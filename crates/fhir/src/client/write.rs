@@ -44,6 +44,7 @@ pub struct Condition(Kind);
 #[derive(Clone, PartialEq, Eq)]
 enum Kind {
     Identifier(Identifier),
+    Tag(Identifier),
     Endpoint(String),
 }
 
@@ -87,6 +88,13 @@ impl Condition {
         Self(Kind::Identifier(identifier))
     }
 
+    /// This tag, in `meta`: for types without an identifier, or with one only, which is not ours to set. Its
+    /// value as in [`Condition::identifier`].
+    #[must_use]
+    pub fn tag(tag: Identifier) -> Self {
+        Self(Kind::Tag(tag))
+    }
+
     /// A `Subscription` that notifies this URL.
     pub(super) fn endpoint(url: &str) -> Self {
         Self(Kind::Endpoint(url.to_owned()))
@@ -98,6 +106,7 @@ impl Condition {
                 "identifier",
                 search_token(identifier.system.as_deref(), &identifier.value),
             ),
+            Kind::Tag(tag) => ("_tag", search_token(tag.system.as_deref(), &tag.value)),
             Kind::Endpoint(url) => ("url", url.clone()),
         }
     }
@@ -125,6 +134,16 @@ impl Condition {
                     .filter_map(Identifier::from_json)
                     .any(|identifier| identifier == *wanted)
             }
+            Kind::Tag(wanted) => {
+                let tags = json.get("meta").and_then(|meta| meta.get("tag"));
+                let is_wanted = |tag: &Value| {
+                    let text = |name| tag.get(name).and_then(Value::as_str);
+                    text("code") == Some(wanted.value.as_str())
+                        && text("system") == wanted.system.as_deref()
+                };
+                let tags = tags.and_then(Value::as_array);
+                tags.into_iter().flatten().any(is_wanted)
+            }
             Kind::Endpoint(wanted) => {
                 let channel = json.get("channel");
                 channel
@@ -140,6 +159,7 @@ impl fmt::Debug for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Kind::Identifier(_) => "Condition(identifier)",
+            Kind::Tag(_) => "Condition(tag)",
             Kind::Endpoint(_) => "Condition(endpoint)",
         })
     }
@@ -168,6 +188,32 @@ impl FhirClient {
     pub async fn create_if_none_exist(
         &self,
         json: &Value,
+        condition: &Condition,
+    ) -> Result<Created, Error> {
+        self.create(json, json.to_string(), condition).await
+    }
+
+    /// As [`FhirClient::create_if_none_exist`], of a resource whose digits stay as they are written.
+    ///
+    /// # Errors
+    ///
+    /// As for [`FhirClient::create_if_none_exist`]; [`Error::Invalid`] also when it is no JSON.
+    pub async fn create_text_if_none_exist(
+        &self,
+        text: String,
+        condition: &Condition,
+    ) -> Result<Created, Error> {
+        let json = serde_json::from_str(&text).map_err(|_| Error::Invalid {
+            call: self.call(&Method::POST, "[type]"),
+            what: "the resource is not JSON",
+        })?;
+        self.create(&json, text, condition).await
+    }
+
+    async fn create(
+        &self,
+        json: &Value,
+        body: String,
         condition: &Condition,
     ) -> Result<Created, Error> {
         let name = json
@@ -199,7 +245,7 @@ impl FhirClient {
             let request = self
                 .request(Method::POST, resource_type.as_str(), resource_type.as_str())
                 .header(HeaderName::from_static("if-none-exist"), header.clone())
-                .json(json.to_string().into_bytes())
+                .json(body.clone().into_bytes())
                 .representation();
             match self.send(request).await?.success() {
                 Ok(answer) => break answer,

@@ -15,6 +15,7 @@ mod new_communication;
 mod new_request;
 mod participation;
 mod person;
+mod tag;
 mod task;
 mod text;
 
@@ -32,6 +33,7 @@ pub use new_communication::{
 pub use new_request::{NewRequest, ROOM_KEY_SYSTEM};
 pub use participation::{add_participant, add_recipient, end_participation, remove_recipient};
 pub use person::{MatrixAccount, Person, PersonKind};
+pub use tag::tag_event;
 pub use task::{NewTask, Task};
 pub use text::Text;
 

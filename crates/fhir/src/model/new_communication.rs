@@ -43,6 +43,8 @@ pub enum NewPayload {
     Text(Text),
     /// A file, inline or by address.
     Attachment(Attachment),
+    /// Another resource.
+    Reference(ResourceRef),
 }
 
 /// Who wrote a message.
@@ -254,6 +256,10 @@ impl NewPayload {
                 Ok(json)
             }
             Self::Attachment(file) => Ok(json!({"contentAttachment": file.to_json()})),
+            Self::Reference(resource) => {
+                let reference = Ref::from(resource.clone()).to_json();
+                Ok(json!({"contentReference": reference}))
+            }
         }
     }
 }
@@ -295,6 +301,7 @@ impl fmt::Debug for NewPayload {
         f.write_str(match self {
             Self::Text(_) => "Text",
             Self::Attachment(_) => "Attachment",
+            Self::Reference(_) => "Reference",
         })
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fhir::{
     Condition, Edit, Error, Identifier, Instant, Modified, NewCommunication, ResourceRef,
-    ResourceType, Retry, Sender, event_identifiers,
+    ResourceType, Retry, Sender, event_identifiers, tag_event, with_decimals,
 };
 use serde_json::{Value, json};
 
@@ -437,4 +437,67 @@ async fn a_deletion_waits_for_other_writers_and_what_is_gone_is_deleted() {
     let error = stub.client().delete(&team).await.unwrap_err();
     assert!(matches!(error, Error::VersionConflict { status: 409, .. }));
     assert_eq!(stub.seen().len(), 5);
+}
+
+/// A resource from an event, its decimal as a string.
+fn weight() -> Value {
+    json!({"resourceType": "Observation", "status": "final", "code": {"text": "weight"},
+        "valueQuantity": {"value": "70.50"}})
+}
+
+#[tokio::test]
+async fn a_resource_from_an_event_is_created_once_under_its_tag_digit_by_digit() {
+    let mut resource = weight();
+    let condition = tag_event(&mut resource, "$event");
+    let text = with_decimals(&resource);
+    let mut other = weight();
+    tag_event(&mut other, "$other");
+    other["id"] = "5".into();
+    let stub = Stub::new([answer(201).header("location", "Observation/4")]).await;
+    let client = stub.client();
+    let created = client
+        .create_text_if_none_exist(text.clone(), &condition)
+        .await
+        .unwrap();
+    assert_eq!(created.reference.to_string(), "Observation/4");
+    let seen = &stub.seen()[0];
+    assert!(seen.body.contains("70.50") && seen.body == text);
+    let [_, key] = event_identifiers("$event");
+    assert_eq!(
+        seen.header("if-none-exist").unwrap(),
+        format!("_tag={}|{}", fhir::EVENT_KEY_SYSTEM, key.value)
+    );
+    stub.then(answer(200).json(&other));
+    let error = client.create_text_if_none_exist(text, &condition).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("ignores the search parameter"), "{error}");
+
+    // Nothing is sent of what is no resource.
+    for odd in ["{".to_owned(), resource.to_string(), weight().to_string()] {
+        let refused = client.create_text_if_none_exist(odd, &condition).await;
+        assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
+    }
+    assert_eq!(stub.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn a_resource_is_read_as_it_is_written_within_the_limit() {
+    let text = r#"{"resourceType": "Observation", "id": "4", "valueQuantity": {"value": 70.50}}"#;
+    let observation = ResourceRef::parse("Observation/4").unwrap();
+    let other = ResourceRef::parse("Observation/5").unwrap();
+    let stub = Stub::new([
+        answer(200).text(text),
+        answer(200).text(text),
+        answer(404),
+        answer(200).text(text),
+    ])
+    .await;
+    let client = stub.client();
+    let read = client.read_text(&observation).await.unwrap();
+    assert_eq!(read.as_deref(), Some(text));
+    assert!(client.read_text(&other).await.is_err());
+    assert_eq!(client.read_text(&observation).await.unwrap(), None);
+    let small = stub.builder().max_body_bytes(20).build().unwrap();
+    let error = small.read_text(&observation).await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
 }
