@@ -11,7 +11,8 @@ use crate::bridge::Bridge;
 
 /// What stands before `request.status` and `response.status`: as in the proposal once it is accepted, as in
 /// it now, and as gematik has it.
-const PREFIXES: [&str; 3] = ["m.", "de.gematik.msc4300.", "de.gematik."];
+const PREFIXES: [&str; 3] = ["m.", "de.gematik.msc4300.", GEMATIK];
+const GEMATIK: &str = "de.gematik.";
 /// The bridge has no device; clients need a word to tell answers apart.
 const DEVICE: &str = "fhir-bridge";
 
@@ -67,7 +68,12 @@ fn answer(
         status["to_device"] = device.clone();
     }
     if let Some(why) = left_out {
-        status["messages"] = json!([{"type": "error", "m.text": [{"body": why}]}]);
+        let text = if *prefix == GEMATIK {
+            "de.gematik.text"
+        } else {
+            "m.text"
+        };
+        status["messages"] = json!([{"type": "error", text: [{"body": why}]}]);
     }
     let kind = format!("{prefix}response.status");
     let mut answer = Map::new();
@@ -98,6 +104,11 @@ mod tests {
             );
             let (kind, said) = answer(&content, "$1", 500, Some("a sticker")).unwrap();
             assert_eq!(said[&kind]["status"], "error");
+            let text = ["m.text", "de.gematik.text"][usize::from(prefix == GEMATIK)];
+            assert_eq!(
+                said[&kind]["messages"],
+                json!([{"type": "error", text: [{"body": "a sticker"}]}])
+            );
             assert!(answer(&content, "$1", 1001, None).is_none(), "too late");
         }
         assert!(answer(&json!({"body": "a"}), "$1", 0, None).is_none());
