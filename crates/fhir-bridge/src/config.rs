@@ -171,7 +171,8 @@ impl Config {
         if let Some(what) = mistake_in_url(&self.homeserver.url) {
             return error("homeserver.url", what);
         }
-        let fault = (self.policy.fault())
+        let fault = (self.messages.fault())
+            .or_else(|| self.policy.fault())
             .or_else(|| self.ops.fault())
             .or_else(|| self.support.fault())
             .or_else(|| self.tokens.fault())

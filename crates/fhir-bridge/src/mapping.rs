@@ -15,5 +15,6 @@ pub mod names;
 pub mod parts;
 pub mod phase;
 pub mod powers;
+pub mod resource;
 pub mod roles;
 pub mod room_state;

@@ -1,4 +1,5 @@
-//! A message: `Communication` ⇄ `m.room.message`, each way once, with its edits and until it is taken back.
+//! A message: `Communication` ⇄ `m.room.message`, each way once, with its edits and until it is taken back; and
+//! the resources that it refers to.
 //!
 //! The two directions run beside each other (a room is one lane, a `CommunicationRequest` another), so
 //! everything about one message is done with its lock held. What the bridge writes itself is known when it
@@ -21,6 +22,7 @@ mod proof;
 mod read;
 mod received;
 mod redacted;
+mod resource_sent;
 mod sent;
 mod taken_back;
 

@@ -3,7 +3,7 @@
 //! Only what is carried over counts: a version that changes nothing of it (such as the one that bears the
 //! event's id) has the same. The hash has a key, so that nobody can try short texts against it.
 
-use fhir::{BaseUrl, Communication};
+use fhir::{BaseUrl, Communication, ResourceRef};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
@@ -34,7 +34,16 @@ impl Fingerprints {
                 let html = html.as_deref().unwrap_or_default();
                 format!("t{}", self.hash(&["text", body, html]))
             }
-            Part::Notice(text) => format!("t{}", self.hash(&["notice", text])),
+            Part::Notice(text)
+            | Part::Reference {
+                line: text,
+                to: None,
+            } => {
+                format!("t{}", self.hash(&["notice", text]))
+            }
+            Part::Reference { line, to: Some(to) } => {
+                format!("t{}", self.hash(&["reference", line, &to.to_string()]))
+            }
             Part::File(file) => {
                 let attachment = &file.attachment;
                 let content = match (&attachment.hash, &attachment.data, &attachment.url) {
@@ -54,6 +63,12 @@ impl Fingerprints {
                 format!("f{}", self.hash(&["file", kind, &file.name, &content]))
             }
         }
+    }
+
+    /// The event that shows a resource. It begins with `r`.
+    #[must_use]
+    pub fn of_resource(&self, resource: &ResourceRef) -> String {
+        format!("r{}", self.hash(&["resource", &resource.to_string()]))
     }
 
     /// What a whole message says.
@@ -118,6 +133,8 @@ mod tests {
         ] {
             assert_ne!(of(&payload), of(&text));
         }
+        let refers = |to: &str| of(&json!([{"contentReference": {"reference": to}}]));
+        assert_ne!(refers("Questionnaire/1"), refers("Questionnaire/2"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The parts of a message: what of a `Communication` is sent to the room.
 
-use fhir::{Attachment, Communication, EventStatus, Payload, Ref, Text};
+use fhir::{Attachment, Communication, EventStatus, Payload, Ref, ResourceRef, Text};
 
 use super::{file_name, markup};
 
@@ -33,6 +33,13 @@ pub enum Part {
     },
     /// A file.
     File(File),
+    /// Another resource.
+    Reference {
+        /// What is said of it.
+        line: String,
+        /// The resource, when it is on this server.
+        to: Option<ResourceRef>,
+    },
     /// What is said of a part that can't be carried over.
     Notice(String),
 }
@@ -53,6 +60,7 @@ impl std::fmt::Debug for Part {
         f.write_str(match self {
             Self::Text { .. } => "Text",
             Self::File(_) => "File",
+            Self::Reference { .. } => "Reference",
             Self::Notice(_) => "Notice",
         })
     }
@@ -145,9 +153,10 @@ fn of_reference(reference: &Ref) -> Part {
         Ref::Resource(resource) => resource.resource_type().to_string(),
         Ref::Other(_) => "a document".to_owned(),
     };
-    Part::Notice(format!(
-        "(This message refers to something in the record: {what}.)"
-    ))
+    Part::Reference {
+        line: format!("(This message refers to something in the record: {what}.)"),
+        to: reference.resource().cloned(),
+    }
 }
 
 /// A MIME type in lower case and without parameters.

@@ -100,9 +100,12 @@ impl Bridge {
             changed_at: sent.map_or(0, |at| i64::try_from(at.unix_millis()).unwrap_or(0)),
         };
         self.links.add_message(&new).await.map_err(failure::links)?;
-        for (number, event) in (0_i64..).zip(&events) {
-            let part = usize::try_from(number).ok().and_then(|n| parts.get(n));
-            let fingerprint = part.map_or_else(String::new, |part| self.fingerprints.of_part(part));
+        let mut pieces = self.pieces(&parts);
+        // What it said once and says no more, so that it can be taken back.
+        let former = events.len().saturating_sub(pieces.len());
+        let numbers = (0..former).filter_map(|n| i64::try_from(parts.len() + n).ok());
+        pieces.extend(numbers.map(|number| (number, String::new())));
+        for ((number, fingerprint), event) in pieces.into_iter().zip(&events) {
             self.links
                 .link_part(&communication.reference, number, event, &fingerprint)
                 .await
@@ -241,6 +244,7 @@ pub(super) fn says_now(parts: &[Part]) -> String {
     for part in parts {
         lines.push(match part {
             Part::Text { body, .. } => body.clone(),
+            Part::Reference { line, .. } => line.clone(),
             Part::Notice(text) => text.clone(),
             Part::File(file) => format!("(a file, {})", file.name),
         });

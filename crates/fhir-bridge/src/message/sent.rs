@@ -7,7 +7,7 @@ use matrix_appservice::{
 };
 use std::time::Duration;
 
-use super::stored_at;
+use super::{resource_sent::number_of_part, stored_at};
 use crate::{
     bridge::Bridge,
     failure,
@@ -22,7 +22,7 @@ use crate::{
 const FRESH: Duration = Duration::from_secs(1);
 /// The most bytes of a text and its markup in one event. Events may have 65,536 with all that stands around
 /// it; what is escaped in JSON counts as it is written there.
-const MOST_BYTES: usize = 55_000;
+pub(super) const MOST_BYTES: usize = 55_000;
 
 impl Bridge {
     /// A message that was written in the record is sent to its conversation's room.
@@ -154,17 +154,20 @@ impl Bridge {
                 .await
                 .map_err(failure::links)?;
         }
-        for before in sent {
-            if usize::try_from(before.part).is_ok_and(|number| number >= parts.len()) {
+        for before in &sent {
+            let number =
+                number_of_part(before.part).and_then(|number| usize::try_from(number).ok());
+            if number.is_some_and(|number| number >= parts.len()) {
                 let delivery = delivery.part(&format!("part {}", before.part));
-                self.take_back_event(&delivery, known, &before).await?;
+                self.take_back_event(&delivery, known, before).await?;
                 self.links
                     .unlink_event(&before.event)
                     .await
                     .map_err(failure::links)?;
             }
         }
-        Ok(())
+        self.carry_resources(delivery, communication, known, parts, &sent)
+            .await
     }
 
     /// Puts a message at its time and, when it is the first part, behind what it answers.
@@ -174,12 +177,7 @@ impl Bridge {
         message: Message,
         number: i64,
     ) -> Result<Message, HandlerError> {
-        let at = communication
-            .sent
-            .as_ref()
-            .and_then(|sent| UInt::new(sent.unix_millis()))
-            .map(MilliSecondsSinceUnixEpoch);
-        let message = match at {
+        let message = match sent_at(communication) {
             Some(at) => message.at(at),
             None => message,
         };
@@ -222,7 +220,7 @@ impl Bridge {
                     is_notice: false,
                 })
             }
-            Part::Notice(text) => Ok(Outgoing::Text {
+            Part::Notice(text) | Part::Reference { line: text, .. } => Ok(Outgoing::Text {
                 body: text.clone(),
                 html: None,
                 is_notice: true,
@@ -297,6 +295,12 @@ fn fits_as_edit(outgoing: &Outgoing) -> Option<Message> {
 
 fn is_text(fingerprint: &str) -> bool {
     fingerprint.starts_with('t')
+}
+
+/// When the record says that a message was sent.
+pub(super) fn sent_at(communication: &Communication) -> Option<MilliSecondsSinceUnixEpoch> {
+    let sent = communication.sent.as_ref()?;
+    UInt::new(sent.unix_millis()).map(MilliSecondsSinceUnixEpoch)
 }
 
 /// How many bytes a text has in JSON.
