@@ -22,6 +22,7 @@ mod proof;
 mod read;
 mod received;
 mod redacted;
+mod resource_received;
 mod resource_sent;
 mod sent;
 mod taken_back;

@@ -4,7 +4,7 @@ use fhir::Text;
 use matrix_appservice::ruma::{EventId, OwnedEventId, OwnedMxcUri};
 use serde_json::Value;
 
-use super::markup;
+use super::{markup, resource};
 
 /// What an event says. `Debug` shows its kind alone.
 #[derive(Clone, PartialEq)]
@@ -13,6 +13,8 @@ pub enum Said {
     Text(Text),
     /// A file, and what is said about it.
     File(Sent, Option<Text>),
+    /// A FHIR resource, or why it can't be taken.
+    Resource(Result<Box<resource::Offered>, resource::Refusal>),
     /// Something that the record can't take: its type, of which no more than letters is shown.
     Other(String),
 }
@@ -35,6 +37,7 @@ impl std::fmt::Debug for Said {
         f.write_str(match self {
             Self::Text(_) => "Text",
             Self::File(..) => "File",
+            Self::Resource(_) => "Resource",
             Self::Other(_) => "Other",
         })
     }
@@ -142,6 +145,7 @@ pub fn unsupported(kind: &str) -> Option<String> {
         | "m.poll.start"
         | "org.matrix.msc3381.poll.start"
         | "m.location" => true,
+        _ if resource::names_of(kind).is_some() => true,
         _ => ![
             "m.",
             "org.matrix.",
@@ -246,12 +250,17 @@ mod tests {
         assert_eq!(said(&json!({})), Said::Other("m.room.message".into()));
         assert_eq!(unsupported("m.sticker").as_deref(), Some("m.sticker"));
         assert_eq!(
+            unsupported("de.gematik.fhir").as_deref(),
+            Some("de.gematik.fhir")
+        );
+        assert_eq!(
             unsupported("com.example<b>").as_deref(),
             Some("com.exampleb")
         );
         for machinery in [
             "m.reaction",
             "m.room.redaction",
+            "de.gematik.response.status",
             "org.matrix.msc3401.call.member",
         ] {
             assert_eq!(unsupported(machinery), None);

@@ -26,11 +26,19 @@ const FILE_PAUSE: Duration = Duration::from_secs(5);
 type Refusal = &'static str;
 
 const TYPE: Refusal = "files of its type are not carried over";
-const LARGE: Refusal = "it is too large";
+pub(super) const LARGE: Refusal = "it is too large";
 const ELSEWHERE: Refusal = "it is not on the record's own server";
 const NOT_THERE: Refusal = "it can't be found";
 const EMPTY: Refusal = "it is empty";
 const CHANGED: Refusal = "its contents are not what the record says of them";
+
+/// Why a file can't be fetched.
+pub(super) enum FileError {
+    /// For good.
+    Refused(Refusal),
+    /// For now.
+    Failed(HandlerError),
+}
 
 /// Length and SHA-1 of what has come through.
 #[derive(Default)]
@@ -209,20 +217,10 @@ impl Bridge {
     ) -> Result<Result<(Attachment, Option<ResourceRef>), String>, HandlerError> {
         let limit = self.settings.max_attachment_bytes;
         let refused = |why: Refusal| Ok(Err(format!("a file, because {why}")));
-        if sent.size.is_some_and(|size| size > limit) {
-            return refused(LARGE);
-        }
-        let mut download = match bot.download(&sent.uri, limit).await {
+        let mut download = match self.begin_download(bot, event, sent, limit).await {
             Ok(download) => download,
-            Err(matrix_appservice::Error::TooLarge { .. }) => return refused(LARGE),
-            Err(error) if error.is("M_NOT_FOUND") || error.is("M_NOT_YET_UPLOADED") => {
-                let at = event.origin_server_ts().map_or(0, |at| u64::from(at.get()));
-                if age_ms(at) < FILE_COMES.as_millis() {
-                    return Err(HandlerError::after("a file is not there yet", FILE_PAUSE));
-                }
-                return refused(NOT_THERE);
-            }
-            Err(error) => return Err(error.into()),
+            Err(FileError::Refused(why)) => return refused(why),
+            Err(FileError::Failed(error)) => return Err(error),
         };
         let content_type = sent
             .content_type
@@ -277,6 +275,32 @@ impl Bridge {
         match stored {
             Ok(file) => Ok(Ok((attachment, file))),
             Err(why) => refused(why),
+        }
+    }
+
+    /// Begins to fetch a file of an event, which may still be on its way between homeservers.
+    pub(super) async fn begin_download(
+        &self,
+        bot: &Intent,
+        event: &Event,
+        sent: &Sent,
+        limit: u64,
+    ) -> Result<Download, FileError> {
+        if sent.size.is_some_and(|size| size > limit) {
+            return Err(FileError::Refused(LARGE));
+        }
+        match bot.download(&sent.uri, limit).await {
+            Ok(download) => Ok(download),
+            Err(matrix_appservice::Error::TooLarge { .. }) => Err(FileError::Refused(LARGE)),
+            Err(error) if error.is("M_NOT_FOUND") || error.is("M_NOT_YET_UPLOADED") => {
+                let at = event.origin_server_ts().map_or(0, |at| u64::from(at.get()));
+                Err(if age_ms(at) < FILE_COMES.as_millis() {
+                    FileError::Failed(HandlerError::after("a file is not there yet", FILE_PAUSE))
+                } else {
+                    FileError::Refused(NOT_THERE)
+                })
+            }
+            Err(error) => Err(FileError::Failed(error.into())),
         }
     }
 

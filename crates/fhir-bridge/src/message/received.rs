@@ -14,6 +14,7 @@ use crate::{
     mapping::{
         audit_event::{Deed, Record},
         content::{self, Said},
+        resource,
     },
     thread::participants,
 };
@@ -21,7 +22,7 @@ use crate::{
 /// What is stored of a message.
 pub(super) struct Stored {
     pub(super) payload: Vec<NewPayload>,
-    /// Files that were put into the record for it.
+    /// Files and other resources that were put into the record for it.
     pub(super) files: Vec<ResourceRef>,
 }
 
@@ -31,11 +32,16 @@ impl Bridge {
         if event.state_key().is_some() || event.is_redacted() {
             return Ok(());
         }
+        let content: Value = event.content().unwrap_or_default();
         let said = match event.kind() {
             "m.room.message" | "m.room.redaction" => None,
-            other => match content::unsupported(other) {
-                Some(kind) => Some(Said::Other(kind)),
-                None => return Ok(()),
+            other => match (resource::names_of(other), content::unsupported(other)) {
+                (Some(names), _) if !self.settings.resource_types.is_empty() => {
+                    let offered = resource::offered(names, &content);
+                    Some(Said::Resource(offered.map(Box::new)))
+                }
+                (_, Some(kind)) => Some(Said::Other(kind)),
+                (_, None) => return Ok(()),
             },
         };
         let bot = delivery.bot();
@@ -48,7 +54,6 @@ impl Bridge {
         if event.kind() == "m.room.redaction" {
             return self.redaction_written(delivery, event).await;
         }
-        let content: Value = event.content().unwrap_or_default();
         if said.is_none() && self.is_command(&content) {
             return Ok(());
         }
@@ -216,6 +221,11 @@ impl Bridge {
                         .collect(),
                     files: file.into_iter().collect(),
                 }),
+            Said::Resource(offered) => {
+                let offered = offered.as_deref().map_err(|why| *why);
+                self.resource_into_record(bot, event, conversation, offered)
+                    .await?
+            }
             Said::Other(kind) => Err(format!("content of the type {kind}")),
         })
     }

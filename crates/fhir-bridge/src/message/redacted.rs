@@ -1,7 +1,7 @@
 //! Somebody takes a message back in Matrix: in the record it is marked as an error and, unless the settings
 //! say otherwise, what it said is removed.
 
-use fhir::{Edit, ResourceRef};
+use fhir::{Edit, ResourceRef, ResourceType};
 use matrix_appservice::{
     Delivery, Event, HandlerError, HandlerResult, Redaction, TypedEvent, ruma::EventId,
 };
@@ -126,10 +126,18 @@ impl Bridge {
         Ok(())
     }
 
-    /// Deletes the files that the bridge put into the record for a message.
+    /// Deletes the files and other resources that the bridge put into the record for a message; what others
+    /// refer to by now stays.
     async fn remove_files(&self, reference: &ResourceRef) -> HandlerResult {
         for file in self.links.files(reference).await.map_err(failure::links)? {
-            self.fhir.delete(&file).await.map_err(failure::fhir)?;
+            match self.fhir.delete(&file).await {
+                Err(fhir::Error::VersionConflict { status: 409, .. })
+                    if *file.resource_type() != ResourceType::Binary =>
+                {
+                    tracing::info!(resource = %file, "what a redacted message brought stays in the record: others refer to it");
+                }
+                deleted => deleted.map_err(failure::fhir)?,
+            }
             self.links
                 .forget_file(&file)
                 .await
