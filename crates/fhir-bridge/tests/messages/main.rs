@@ -15,4 +15,5 @@ mod files;
 mod killed;
 mod place;
 mod readers;
+mod resources;
 mod texts;

@@ -149,6 +149,46 @@ impl Place {
         format!("{kind}/{}", stored["id"].as_str().unwrap())
     }
 
+    /// Creates a resource of which each digit counts.
+    pub(crate) async fn create_text(&self, kind: &str, text: String) -> String {
+        let answer = self
+            .http
+            .post(format!("{}/{kind}", self.fhir))
+            .header("content-type", "application/fhir+json")
+            .header("prefer", "return=representation")
+            .body(text)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 201, "a new {kind}");
+        reference(&answer.json().await.unwrap())
+    }
+
+    /// A resource as the server writes it.
+    pub(crate) async fn text_of(&self, reference: &str) -> String {
+        let url = format!("{}/{reference}", self.fhir);
+        let answer = self.http.get(url).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{reference}");
+        answer.text().await.unwrap()
+    }
+
+    /// Whom the conversation is about.
+    pub(crate) async fn client(&self) -> String {
+        let thread = self.read(&self.thread).await;
+        thread["subject"]["reference"].as_str().unwrap().to_owned()
+    }
+
+    /// What a search finds.
+    pub(crate) async fn found(&self, path: &str) -> Vec<Value> {
+        let (status, bundle) = self.fhir(reqwest::Method::GET, path, None).await;
+        assert_eq!(status, 200, "{path}");
+        let entries = bundle["entry"].as_array().cloned().unwrap_or_default();
+        entries
+            .into_iter()
+            .map(|entry| entry["resource"].clone())
+            .collect()
+    }
+
     pub(crate) async fn read(&self, reference: &str) -> Value {
         let (status, json) = self.fhir(reqwest::Method::GET, reference, None).await;
         assert_eq!(status, 200, "{reference}");
