@@ -406,12 +406,12 @@ impl Bridge {
         let change = puller::Stored::parse(&delivery.entry().payload)
             .ok_or_else(|| HandlerError::never("entry that this version can't read"))?;
         let (reference, json) = (&change.reference, change.resource.as_ref());
+        if self.is_thread(reference, json).await? {
+            return self.thread_is(&delivery, reference, json).await;
+        }
         match (reference.resource_type(), json) {
             (fhir::ResourceType::CareTeam, json) => {
                 self.care_team_is(&delivery, reference, json).await
-            }
-            (fhir::ResourceType::CommunicationRequest, json) => {
-                self.thread_is(&delivery, reference, json).await
             }
             (fhir::ResourceType::Communication, Some(json)) => {
                 self.communication_changed(&delivery, json).await
@@ -539,7 +539,12 @@ impl Bridge {
                     .strip_prefix('#')?
                     .strip_suffix(&format!(":{}", self.server_name))
             })
-            .and_then(|localpart| self.ids.resource(localpart));
+            .and_then(|localpart| self.ids.resource(localpart))
+            // What is a conversation in another form of the record is none here.
+            .filter(|resource| {
+                *resource.resource_type() == fhir::ResourceType::CareTeam
+                    || self.server.threads.is_of(resource)
+            });
         let Some(resource) = resource else {
             return Ok(None);
         };

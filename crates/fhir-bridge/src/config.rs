@@ -23,7 +23,7 @@ use url::Url;
 pub use self::{
     audit::{Audit, AuditSink},
     auth::{Auth, SendSecret, Tls},
-    fhir::{Fhir, Import},
+    fhir::{Fhir, Import, Threads},
     messages::{Messages, OnRedaction},
     network::{Directory, Moves, Network, Roles, RoomNames, UserMappings},
     ops::{Contact, Ops, Support},

@@ -40,7 +40,7 @@ use crate::{
     bridge::lock,
     config::{self, SubscriptionKind},
     links::Links,
-    puller::{Pullers, TYPES},
+    puller::{self, Pullers},
     startup::random_hex,
 };
 
@@ -70,7 +70,7 @@ struct Hook {
 impl Hooks {
     pub(crate) async fn load(links: &Links, settings: &config::Fhir) -> anyhow::Result<Self> {
         let mut hooks = Vec::new();
-        for resource_type in TYPES {
+        for resource_type in puller::types(settings.threads) {
             let secret = async |kind: &str| -> anyhow::Result<SecretString> {
                 let name = format!("hook {kind} {resource_type}");
                 Ok(links.secret(&name, &random_hex()?).await?.into())

@@ -4,12 +4,17 @@ use std::io::Write;
 
 use anyhow::Context;
 use fhir::{
-    CareTeam, CareTeamStatus, ChangeKind, Communication, CommunicationRequest, EventStatus,
-    FhirClient, HistoryQuery, RequestStatus, ResourceRef, ResourceType,
+    CareTeam, CareTeamStatus, ChangeKind, Communication, EventStatus, FhirClient, HistoryQuery,
+    ResourceRef, ResourceType,
 };
 use serde_json::Value;
 
-use crate::{config::Config, links::Links, mapping::ids::Ids, puller::TYPES};
+use crate::{
+    config::{Config, Threads},
+    links::Links,
+    mapping::{ids::Ids, phase::Phase},
+    puller,
+};
 
 /// What would become of a resource.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,12 +43,13 @@ pub(crate) async fn dry_run(config: &Config, out: &mut (dyn Write + Send)) -> an
         let client = server.client().with_context(what)?;
         let links = Links::look(&server.links_file(&config.data)).await?;
         writeln!(out, "# {}", what())?;
-        for resource_type in TYPES {
+        for resource_type in puller::types(server.threads) {
             let planner = Planner {
                 client: &client,
                 links: links.as_ref(),
                 ids: Ids::new(server.prefix(&config.prefix), []),
                 server_name: config.homeserver.name.as_str(),
+                threads: server.threads,
             };
             list(&planner, &resource_type, out)
                 .await
@@ -123,23 +129,23 @@ struct Planner<'a> {
     links: Option<&'a Links>,
     ids: Ids,
     server_name: &'a str,
+    threads: Threads,
 }
 
 impl Planner<'_> {
     async fn plan(&self, reference: &ResourceRef, json: &Value) -> anyhow::Result<Plan> {
         let base = self.client.base();
         let cannot = Plan::LeftOut("it can't be read");
+        if self.is_thread(reference, json).await? {
+            return Ok(match self.threads.read(json, base) {
+                Ok(thread) if thread.phase == Some(Phase::Open) => self.room(reference).await?,
+                Ok(_) => Plan::LeftOut("it is not active"),
+                Err(_) => cannot,
+            });
+        }
         Ok(match reference.resource_type() {
             ResourceType::CareTeam => match CareTeam::from_json(json, base) {
                 Ok(team) if team.status == CareTeamStatus::Active => self.room(reference).await?,
-                Ok(_) => Plan::LeftOut("it is not active"),
-                Err(_) => cannot,
-            },
-            ResourceType::CommunicationRequest => match CommunicationRequest::from_json(json, base)
-            {
-                Ok(thread) if thread.status == RequestStatus::Active => {
-                    self.room(reference).await?
-                }
                 Ok(_) => Plan::LeftOut("it is not active"),
                 Err(_) => cannot,
             },
@@ -149,6 +155,18 @@ impl Planner<'_> {
             },
             _ => Plan::LeftOut("it is no part of a conversation"),
         })
+    }
+
+    /// As the bridge at work decides it.
+    async fn is_thread(&self, reference: &ResourceRef, json: &Value) -> anyhow::Result<bool> {
+        if !self.threads.is_of(reference) {
+            return Ok(false);
+        }
+        let has_room = match self.links {
+            Some(links) => links.room(reference).await?.is_some(),
+            None => false,
+        };
+        Ok(has_room || self.threads.recognises(json))
     }
 
     async fn room(&self, reference: &ResourceRef) -> anyhow::Result<Plan> {
@@ -182,11 +200,11 @@ impl Planner<'_> {
             message.status,
             EventStatus::Completed | EventStatus::InProgress
         );
-        Ok(match message.thread() {
+        Ok(match self.threads.of_message(message) {
             _ if !is_message => Plan::LeftOut("it is neither completed nor in progress"),
             _ if message.payload.is_empty() => Plan::LeftOut("it has no payload"),
             Some(thread) => Plan::Message(thread.clone()),
-            None => Plan::LeftOut("it is part of no CommunicationRequest"),
+            None => Plan::LeftOut("it is part of no conversation"),
         })
     }
 }

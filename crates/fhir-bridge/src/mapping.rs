@@ -18,3 +18,4 @@ pub mod powers;
 pub mod resource;
 pub mod roles;
 pub mod room_state;
+pub mod thread;

@@ -1,7 +1,7 @@
 //! A message: `Communication` ⇄ `m.room.message`, each way once, with its edits and until it is taken back; and
 //! the resources that it refers to.
 //!
-//! The two directions run beside each other (a room is one lane, a `CommunicationRequest` another), so
+//! The two directions run beside each other (a room is one lane, its resource another), so
 //! everything about one message is done with its lock held. What the bridge writes itself is known when it
 //! comes back: in Matrix by its sender, in the record by its fingerprint.
 //!

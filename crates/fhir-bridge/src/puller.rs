@@ -22,15 +22,33 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
 use self::cursor::{Cursor, Import};
-use crate::{bridge::Bridge, config, links::now_ms, mapping::lane};
+use crate::{
+    bridge::Bridge,
+    config::{self, Threads},
+    links::now_ms,
+    mapping::lane,
+};
 
-/// The types that are read, in the order in which a first start needs them.
+/// The types that may be read, in the order in which a first start needs them.
 pub(crate) const TYPES: [ResourceType; 4] = [
     ResourceType::CareTeam,
     ResourceType::CommunicationRequest,
     ResourceType::Communication,
     ResourceType::Task,
 ];
+
+/// The types that are read where conversations are of this form, in the same order.
+pub(crate) fn types(threads: Threads) -> impl Iterator<Item = ResourceType> {
+    let conversation = threads.resource_type();
+    TYPES
+        .into_iter()
+        .filter(move |one| *one != ResourceType::CommunicationRequest || *one == conversation)
+}
+
+/// Where a type stands among all.
+fn place(resource_type: &ResourceType) -> Option<usize> {
+    TYPES.iter().position(|one| one == resource_type)
+}
 
 /// How far apart the clocks of a server's machines may be. A cursor that is further ahead than this was made by a clock
 /// that was set back since.
@@ -47,15 +65,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(crate) struct Reads([AtomicI64; TYPES.len()]);
 
 impl Reads {
-    fn note(&self, index: usize) {
-        self.0[index].store(now_ms(), Ordering::Relaxed);
+    fn note(&self, resource_type: &ResourceType) {
+        if let Some(place) = place(resource_type) {
+            self.0[place].store(now_ms(), Ordering::Relaxed);
+        }
     }
 
-    /// In the order of [`TYPES`], Unix time in ms; `None` for one that wasn't since the start.
-    pub(crate) fn all(&self) -> [Option<i64>; TYPES.len()] {
-        self.0
-            .each_ref()
-            .map(|at| Some(at.load(Ordering::Relaxed)).filter(|at| *at > 0))
+    /// Unix time in ms; `None` for a type that wasn't read since the start.
+    pub(crate) fn of(&self, resource_type: &ResourceType) -> Option<i64> {
+        let at = self.0[place(resource_type)?].load(Ordering::Relaxed);
+        Some(at).filter(|at| *at > 0)
     }
 }
 
@@ -101,16 +120,23 @@ impl Pullers {
     /// Whether somebody has woken the reader of this type since the last look.
     #[cfg(test)]
     pub(crate) fn was_woken(&self, resource_type: &ResourceType) -> bool {
-        let index = TYPES.iter().position(|one| one == resource_type).unwrap();
-        let notified = std::pin::pin!(self.0[index].notified());
+        let notified = std::pin::pin!(self.0[place(resource_type).unwrap()].notified());
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         notified.poll(&mut context).is_ready()
     }
 
     /// Something of this type has changed, or may have.
     pub(crate) fn wake(&self, resource_type: &ResourceType) {
-        if let Some(index) = TYPES.iter().position(|one| one == resource_type) {
-            self.0[index].notify_one();
+        if let Some(place) = place(resource_type) {
+            self.0[place].notify_one();
+        }
+    }
+
+    /// Returns when something of this type has changed.
+    async fn woken(&self, resource_type: &ResourceType) {
+        match place(resource_type) {
+            Some(place) => self.0[place].notified().await,
+            None => std::future::pending().await,
         }
     }
 }
@@ -123,7 +149,7 @@ pub(crate) fn start(
     tasks: &TaskTracker,
 ) -> Pullers {
     let pullers = Pullers::new();
-    for (index, resource_type) in TYPES.into_iter().enumerate() {
+    for resource_type in types(bridge.server.threads) {
         let (bridge, journal, pullers) = (bridge.clone(), journal.clone(), pullers.clone());
         let span = bridge.span();
         let (stop, interval) = (stop.clone(), bridge.server.poll_interval());
@@ -135,7 +161,7 @@ pub(crate) fn start(
                         Ok(true) => continue,
                         Ok(false) => {
                             failures = 0;
-                            bridge.reads.note(index);
+                            bridge.reads.note(&resource_type);
                             interval
                         }
                         Err(error) => {
@@ -149,7 +175,7 @@ pub(crate) fn start(
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         // While the server is away, notifications can only be late ones.
-                        () = pullers.0[index].notified(), if failures == 0 => {}
+                        () = pullers.woken(&resource_type), if failures == 0 => {}
                     }
                 }
             };
@@ -283,7 +309,12 @@ fn entry(change: &Change, bridge: &Bridge) -> NewEntry {
         ChangeKind::Put(json) => Some(json),
         ChangeKind::Deleted => None,
     };
-    let lane = lane::of(&change.reference, resource, bridge.fhir.base());
+    let lane = lane::of(
+        &change.reference,
+        resource,
+        bridge.server.threads,
+        bridge.fhir.base(),
+    );
     let payload = Payload {
         reference: change.reference.to_string(),
         resource,

@@ -1,9 +1,9 @@
-//! A conversation: `CommunicationRequest` ⇄ room.
+//! A conversation: `CommunicationRequest`, or the header of its messages, ⇄ room.
 
 pub(crate) mod adopted;
 mod first;
 
-use fhir::{CommunicationRequest, Ref, RequestStatus, ResourceRef, ResourceType};
+use fhir::{ResourceRef, ResourceType};
 use matrix_appservice::{
     CreateRoom, Delivery, HandlerError, HandlerResult, Intent, ruma::OwnedRoomId,
 };
@@ -14,7 +14,7 @@ use crate::{
     config::RoomNames,
     directory::roster::Roster,
     failure,
-    mapping::{levels::Kind, names, phase::Phase},
+    mapping::{levels::Kind, names, phase::Phase, thread::Thread},
     network::{TeamNow, refresh::Because, room::Wish},
 };
 
@@ -22,7 +22,24 @@ use crate::{
 const MOST_HELD: usize = 1000;
 
 impl Bridge {
-    /// A `CommunicationRequest` was created, changed or deleted (`None`), or what it depends on was.
+    /// Whether a resource is a conversation: by what it says, or because it has a room.
+    pub(crate) async fn is_thread(
+        &self,
+        reference: &ResourceRef,
+        json: Option<&Value>,
+    ) -> Result<bool, HandlerError> {
+        let threads = self.server.threads;
+        if !threads.is_of(reference) {
+            return Ok(false);
+        }
+        if json.is_some_and(|json| threads.recognises(json)) {
+            return Ok(true);
+        }
+        let room = self.links.room(reference).await.map_err(failure::links)?;
+        Ok(room.is_some())
+    }
+
+    /// A conversation was created, changed or deleted (`None`), or what it depends on was.
     pub(crate) async fn thread_is(
         &self,
         delivery: &Delivery,
@@ -33,15 +50,15 @@ impl Bridge {
         let Some(json) = json else {
             return self.close_room(&bot, reference, Kind::Room).await;
         };
-        let thread = read(json, self.fhir.base())?;
-        if Phase::of_thread(thread.status) == Some(Phase::Open) {
+        let thread = self.read_thread(json)?;
+        if thread.phase == Some(Phase::Open) {
             self.fetch_held(delivery, reference).await?;
         }
         self.sync_thread(&bot, &thread).await?;
         Ok(())
     }
 
-    /// The room of a conversation in which messages can be sent; made from the request as it is now when there is none
+    /// The room of a conversation in which messages can be sent; made from the resource as it is now when there is none
     /// yet. `None` when there is no such conversation, or it is not open.
     pub(crate) async fn thread_room(
         &self,
@@ -56,30 +73,38 @@ impl Bridge {
                 .then_some(room));
         }
         match self.thread(reference).await? {
-            Some(thread) if thread.status == RequestStatus::Active => {
+            Some(thread) if thread.phase == Some(Phase::Open) => {
                 self.sync_thread(bot, &thread).await
             }
             _ => Ok(None),
         }
     }
 
-    /// Reads a conversation from the FHIR server.
+    /// Reads a conversation from the FHIR server. `None` when there is no such resource, or it is no conversation.
     pub(crate) async fn thread(
         &self,
         reference: &ResourceRef,
-    ) -> Result<Option<CommunicationRequest>, HandlerError> {
+    ) -> Result<Option<Thread>, HandlerError> {
         let Some(raw) = self.fhir.read(reference).await.map_err(failure::fhir)? else {
             return Ok(None);
         };
-        read(&raw.json, self.fhir.base()).map(Some)
+        if !self.is_thread(reference, Some(&raw.json)).await? {
+            return Ok(None);
+        }
+        self.read_thread(&raw.json).map(Some)
     }
 
-    /// Makes room, place in the space and members what the request says. Can be repeated. `None` when there is no
-    /// room, and is none to be made.
+    fn read_thread(&self, json: &Value) -> Result<Thread, HandlerError> {
+        (self.server.threads.read(json, self.fhir.base()))
+            .map_err(|odd| HandlerError::never(odd.what))
+    }
+
+    /// Makes room, place in the space and members what the conversation says. Can be repeated. `None` when there is
+    /// no room, and is none to be made.
     async fn sync_thread(
         &self,
         bot: &Intent,
-        thread: &CommunicationRequest,
+        thread: &Thread,
     ) -> Result<Option<OwnedRoomId>, HandlerError> {
         let reference = &thread.reference;
         let unlinked = self.links.is_unlinked(reference).await;
@@ -87,8 +112,8 @@ impl Bridge {
             tracing::debug!(resource = %reference, "a conversation that was unlinked gets no room by itself");
             return Ok(None);
         }
-        let Some(own) = Phase::of_thread(thread.status) else {
-            tracing::info!(resource = %reference, status = ?thread.status, "a conversation that is not active is not bridged");
+        let Some(own) = thread.phase else {
+            tracing::info!(resource = %reference, "a conversation that is not active is not bridged");
             return Ok(None);
         };
         let team = match thread.care_team() {
@@ -131,7 +156,7 @@ impl Bridge {
                 .or(thread.subject.as_ref()),
             parent: space.as_deref(),
             order: thread
-                .authored_on
+                .began
                 .as_ref()
                 .map(|at| format!("{:013}", at.unix_millis())),
             name: self.room_name(thread).await?,
@@ -149,7 +174,7 @@ impl Bridge {
     /// How open a conversation's care team lets it be. One that was bridged and is no longer there closes it.
     async fn phase_of_team(
         &self,
-        thread: &CommunicationRequest,
+        thread: &Thread,
         team: Option<&TeamNow>,
     ) -> Result<Phase, HandlerError> {
         if let Some(team) = team {
@@ -162,15 +187,15 @@ impl Bridge {
         Ok(known.unwrap_or(Phase::Open))
     }
 
-    /// Who takes part: those whom the request names, with their roles in the care team, but nobody who was a member of
-    /// the care team and is one no longer.
+    /// Who takes part: those whom the conversation names, with their roles in the care team, but nobody who was a
+    /// member of the care team and is one no longer.
     async fn thread_roster(
         &self,
-        thread: &CommunicationRequest,
+        thread: &Thread,
         team: Option<&TeamNow>,
     ) -> Result<Roster, HandlerError> {
         let mut roster = self
-            .roster(participants(thread), team.map(|team| &team.roster))
+            .roster(thread.participants.clone(), team.map(|team| &team.roster))
             .await?;
         let Some(team) = team else {
             return Ok(roster);
@@ -193,11 +218,8 @@ impl Bridge {
     }
 
     /// What the room is called; `None` when it is not for us to say.
-    async fn room_name(
-        &self,
-        thread: &CommunicationRequest,
-    ) -> Result<Option<String>, HandlerError> {
-        if self.network.room_names == RoomNames::Neutral || thread.reason_text.is_none() {
+    async fn room_name(&self, thread: &Thread) -> Result<Option<String>, HandlerError> {
+        if self.network.room_names == RoomNames::Neutral || thread.subject_line.is_none() {
             return Ok(Some(names::ROOM.to_owned()));
         }
         let client = match thread
@@ -209,7 +231,7 @@ impl Bridge {
             None => None,
         };
         let client = client.as_ref().map(|client| &client.json);
-        Ok(Some(names::room(thread.reason_text.as_deref(), client)))
+        Ok(Some(names::room(thread.subject_line.as_deref(), client)))
     }
 
     /// What was written in FHIR while a conversation was on hold is sent now that it is open again.
@@ -255,19 +277,4 @@ impl Bridge {
         }
         Ok(())
     }
-}
-
-fn read(json: &Value, base: &fhir::BaseUrl) -> Result<CommunicationRequest, HandlerError> {
-    CommunicationRequest::from_json(json, base).map_err(|odd| HandlerError::never(odd.what))
-}
-
-/// Everybody who takes part in a conversation.
-pub(crate) fn participants(thread: &CommunicationRequest) -> Vec<Ref> {
-    thread
-        .requester
-        .iter()
-        .chain(&thread.sender)
-        .chain(&thread.recipients)
-        .cloned()
-        .collect()
 }

@@ -10,11 +10,15 @@ use testbed::FhirStub;
 const REGISTRATION: &str = include_str!("../../../registration/fhir-bridge.yaml");
 
 fn dry_run(folder: &Path, stub: &FhirStub) -> String {
+    dry_run_with(folder, stub, "communication-request")
+}
+
+fn dry_run_with(folder: &Path, stub: &FhirStub, threads: &str) -> String {
     let config = json!({
         "registration": "registration.yaml",
         "data": "data",
         "homeserver": {"name": "vvt", "url": "http://127.0.0.1:9"},
-        "fhir": {"url": stub.url()},
+        "fhir": {"url": stub.url(), "threads": threads},
     });
     fs::write(folder.join("bridge.yaml"), config.to_string()).unwrap();
     fs::write(folder.join("registration.yaml"), REGISTRATION).unwrap();
@@ -70,7 +74,7 @@ async fn the_dry_run_tells_what_would_become_of_each_resource_and_changes_nothin
         "CommunicationRequest/t1 new #_fhir_bridge_communicationrequest_t1:vvt",
         "Communication/m1 new in CommunicationRequest/t1",
         "Communication/m2 left out: it is neither completed nor in progress",
-        "Communication/m3 left out: it is part of no CommunicationRequest",
+        "Communication/m3 left out: it is part of no conversation",
         "Communication/m4 left out: it has no payload",
         "Communication/m5 is there",
         "# Communication: 1 new, 1 there, 4 left out",
@@ -89,6 +93,38 @@ async fn the_dry_run_tells_what_would_become_of_each_resource_and_changes_nothin
         "{seen:?}"
     );
     assert!(!folder.path().join("data").exists(), "no database was made");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_conversations_are_headers_requests_are_not_looked_at() {
+    let stub = FhirStub::start().await.unwrap();
+    let header = |id: &str, status: &str| json!({"resourceType": "Communication", "id": id, "status": status});
+    let of = |thread: &str| json!([{"reference": thread}]);
+    for json in [
+        json!({"resourceType": "CommunicationRequest", "id": "t1", "status": "active"}),
+        header("h1", "in-progress"),
+        header("h2", "completed"),
+        message(&json!({"id": "m1", "partOf": of("Communication/h1")})),
+        message(&json!({"id": "m2", "partOf": of("CommunicationRequest/t1")})),
+        message(&json!({"id": "m3", "partOf": []})),
+    ] {
+        let _ = stub.put(json);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let told = dry_run_with(folder.path(), &stub, "communication-header");
+    for line in [
+        "Communication/h1 new #_fhir_bridge_communication_h1:vvt",
+        "Communication/h2 left out: it is not active",
+        "Communication/m1 new in Communication/h1",
+        "Communication/m2 left out: it is part of no conversation",
+        "Communication/m3 left out: it is part of no conversation",
+    ] {
+        assert!(
+            told.lines().any(|told| told == line),
+            "{line} is missing in\n{told}"
+        );
+    }
+    assert!(!told.contains("CommunicationRequest"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -66,7 +66,7 @@ pub use instant::Instant;
 pub use model::{
     Attachment, CareTeam, CareTeamStatus, Coding, Communication, CommunicationRequest,
     EVENT_KEY_SYSTEM, Endpoint, EventStatus, InvalidMessage, MATRIX_EVENT_ID_SYSTEM,
-    MATRIX_USER_ID_SYSTEM, MatrixAccount, NewCommunication, NewPayload, NewRequest, NewTask,
+    MATRIX_USER_ID_SYSTEM, MatrixAccount, NewCommunication, NewPayload, NewTask, NewThread,
     Participant, Payload, Person, PersonKind, ROOM_KEY_SYSTEM, RequestStatus,
     SOURCE_SYSTEM_EXTENSION, SOURCE_SYSTEM_MATRIX, Sender, TASK_KEY_SYSTEM, Task, TaskStatus, Text,
     add_participant, add_recipient, end_participation, event_identifiers, matrix_user_id,

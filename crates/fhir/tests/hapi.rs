@@ -119,7 +119,10 @@ async fn a_message_is_stored_once(
 
     let stored = client.read(&first.reference).await?.unwrap();
     let read = fhir::Communication::from_json(&stored.json, client.base())?;
-    assert_eq!(read.thread(), Some(&message.part_of));
+    assert_eq!(
+        read.part_of_a(&fhir::ResourceType::CommunicationRequest),
+        Some(&message.part_of)
+    );
     assert_eq!(
         read.payload,
         [fhir::Payload::Text("Hello \u{1F600}\nline 2".into())]

@@ -14,9 +14,11 @@ use super::{Auth, Config, Subscription, Tls};
 
 /// What a server's name may not be: ghosts and aliases begin with the prefix and one of these, so that a
 /// server of this name would share localparts with the one without a name.
-const TAKEN: [&str; 8] = [
+const TAKEN: [&str; 10] = [
     "careteam",
+    "communication",
     "communicationrequest",
+    "healthcareservice",
     "organization",
     "patient",
     "person",
@@ -56,6 +58,10 @@ pub struct Fhir {
     /// transaction may take, since what is stored late may bear an earlier time. Default: 10.
     #[serde(default = "default_overlap")]
     pub overlap_seconds: u64,
+    /// Which resources its conversations are, to be chosen before there is a room of any.
+    /// Default: `communication-request`.
+    #[serde(default)]
+    pub threads: Threads,
     /// What the first start takes over of what is there already. Default: `all`.
     #[serde(default)]
     pub import: Import,
@@ -76,6 +82,18 @@ pub enum Import {
     All,
     /// What was changed in the minute before; what else there is, when it is changed, or needed for what is.
     None,
+}
+
+/// Which resources a FHIR server's conversations are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Threads {
+    /// A `CommunicationRequest`; its messages are the `Communication`s that are `partOf` it.
+    #[default]
+    CommunicationRequest,
+    /// A `Communication` without `payload` and `partOf`, the header; its messages are the `Communication`s that are
+    /// `partOf` it. So it is in Medplum.
+    CommunicationHeader,
 }
 
 fn default_poll() -> u64 {
@@ -174,7 +192,7 @@ impl Fhir {
         }
         let mistake = (self.auth.mistake(&self.url))
             .or_else(|| self.tls.mistake())
-            .or_else(|| self.subscription.mistake());
+            .or_else(|| self.subscription.mistake(self.threads));
         if mistake.is_some() {
             return mistake;
         }
@@ -315,6 +333,18 @@ mod tests {
             (
                 "fhir_servers: [{url: 'http://a', name: patient}]",
                 "`fhir_servers[0].name` must not",
+            ),
+            (
+                "fhir_servers: [{url: 'http://a', name: communication}]",
+                "`fhir_servers[0].name` must not",
+            ),
+            (
+                "fhir: {url: 'http://a', threads: headers}",
+                "`communication-header`",
+            ),
+            (
+                "fhir: {url: 'http://a', threads: communication-header, subscription: {filters: {CommunicationRequest: ['a=b']}}}",
+                "a type that is not followed",
             ),
             (
                 "fhir_servers: [{url: 'ftp://a', name: a}]",

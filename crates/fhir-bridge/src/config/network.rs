@@ -14,9 +14,9 @@ pub struct Network {
     pub room_version: RoomVersionId,
     /// What a conversation's room is called. Default: `neutral`.
     pub room_names: RoomNames,
-    /// Whether those who come and go in Matrix change `CareTeam.participant` and
-    /// `CommunicationRequest.recipient`, and whether a room that a professional makes in a space becomes a
-    /// `CommunicationRequest`. Default: yes.
+    /// Whether those who come and go in Matrix change `CareTeam.participant` and the `recipient`s of
+    /// conversations, and whether a room that a professional makes in a space becomes a conversation (see
+    /// `fhir.threads`). Default: yes.
     pub membership_to_fhir: bool,
     /// Whether what Matrix users say of themselves in `custom.user_mappings` is believed, within the
     /// limits that `directory::claims` states. Default: yes.

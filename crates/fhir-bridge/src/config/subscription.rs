@@ -6,6 +6,9 @@ use fhir::Topic;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Threads;
+use crate::puller;
+
 /// Which subscriptions the bridge creates on a FHIR server, when `notify_url` says where it is reached.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -82,8 +85,8 @@ impl Subscription {
     }
 
     /// The first mistake: the key, and what is wrong with it.
-    pub(super) fn mistake(&self) -> Option<(&'static str, String)> {
-        let known = |name: &String| crate::puller::TYPES.iter().any(|one| one.as_str() == name);
+    pub(super) fn mistake(&self, threads: Threads) -> Option<(&'static str, String)> {
+        let known = |name: &String| puller::types(threads).any(|one| one.as_str() == name);
         for (key, mut names) in [
             (
                 "subscription.topics",

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use fhir::{HistoryQuery, Instant, ResourceType};
 
-use crate::{bridge::Bridge, network::refresh::Because};
+use crate::{bridge::Bridge, network::refresh::Because, puller};
 
 /// How far back it looks the first time, because clocks differ.
 const FIRST_LOOK: Duration = Duration::from_mins(10);
@@ -21,10 +21,7 @@ pub(crate) async fn run(bridge: Arc<Bridge>) {
                     let Some(resource_type) = ResourceType::parse(&name) else {
                         continue;
                     };
-                    if matches!(
-                        resource_type,
-                        ResourceType::CareTeam | ResourceType::CommunicationRequest
-                    ) {
+                    if puller::TYPES.contains(&resource_type) {
                         // They are read by their own readers.
                         continue;
                     }

@@ -8,7 +8,7 @@ use super::{PATIENCE, network};
 use crate::{
     cli::chain,
     config::{self, AuditSink, Config, SubscriptionKind},
-    puller::TYPES,
+    puller,
     report::Report,
     startup,
 };
@@ -97,8 +97,7 @@ impl Server<'_> {
     /// What it says that it can do.
     fn offers(&self, info: &ServerInfo, report: &mut Report) {
         let check = format!("{}: interactions", self.name());
-        let mut wanted: Vec<(ResourceType, &[&str])> = TYPES
-            .into_iter()
+        let mut wanted: Vec<(ResourceType, &[&str])> = puller::types(self.settings.threads)
             .map(|one| (one, &["read", "search-type"] as &[&str]))
             .collect();
         wanted.push((ResourceType::Communication, &["create", "update"]));

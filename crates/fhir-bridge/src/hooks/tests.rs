@@ -169,7 +169,7 @@ async fn the_secrets_are_the_same_after_a_restart_and_differ_from_each_other() {
     }
     all.sort();
     all.dedup();
-    assert_eq!(all.len(), 2 * TYPES.len());
+    assert_eq!(all.len(), 2 * puller::TYPES.len());
     assert!(all.iter().all(|secret| secret.len() == 64));
 }
 

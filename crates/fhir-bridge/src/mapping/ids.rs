@@ -79,6 +79,7 @@ impl Ids {
         };
         let resource_type = [
             ResourceType::CareTeam,
+            ResourceType::Communication,
             ResourceType::CommunicationRequest,
             ResourceType::Practitioner,
             ResourceType::PractitionerRole,
@@ -160,6 +161,11 @@ mod tests {
         for (text, localpart) in [
             ("CareTeam/7", "_fhir_bridge_careteam_7"),
             ("CareTeam/aB-1.X", "_fhir_bridge_careteam_a_b-1._x"),
+            ("Communication/12", "_fhir_bridge_communication_12"),
+            (
+                "CommunicationRequest/12",
+                "_fhir_bridge_communicationrequest_12",
+            ),
             ("Practitioner/ABC", "_fhir_bridge_practitioner__a_b_c"),
             ("PractitionerRole/z", "_fhir_bridge_practitionerrole_z"),
         ] {

@@ -3,6 +3,7 @@
 use fhir::{Attachment, Communication, EventStatus, Payload, Ref, ResourceRef, Text};
 
 use super::{file_name, markup};
+use crate::config::Threads;
 
 /// The most files of one message that are sent to the room.
 pub const MOST_FILES: usize = 5;
@@ -13,8 +14,8 @@ pub enum LeftOut {
     /// Its status says that it isn't (or not yet) a message.
     #[error("its status is neither completed nor in-progress")]
     Status,
-    /// It is part of no `CommunicationRequest`.
-    #[error("it is part of no CommunicationRequest")]
+    /// It is part of no conversation.
+    #[error("it is part of no conversation")]
     NoThread,
     /// It has no payload.
     #[error("it has no payload")]
@@ -71,11 +72,11 @@ impl std::fmt::Debug for Part {
 /// # Errors
 ///
 /// When it is left out, and why.
-pub fn to_parts(communication: &Communication) -> Result<Vec<Part>, LeftOut> {
+pub fn to_parts(communication: &Communication, threads: Threads) -> Result<Vec<Part>, LeftOut> {
     if !is_said(communication.status) {
         return Err(LeftOut::Status);
     }
-    if communication.thread().is_none() {
+    if threads.of_message(communication).is_none() {
         return Err(LeftOut::NoThread);
     }
     if communication.payload.is_empty() {
@@ -182,6 +183,10 @@ mod tests {
         change(&mut json);
         let base = BaseUrl::parse("http://fhir.example/fhir").unwrap();
         Communication::from_json(&json, &base).unwrap()
+    }
+
+    fn to_parts(communication: &Communication) -> Result<Vec<Part>, LeftOut> {
+        super::to_parts(communication, Threads::CommunicationRequest)
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What becomes of a room while its resource's status changes.
 
-use fhir::{CareTeamStatus, RequestStatus};
+use fhir::{CareTeamStatus, EventStatus, RequestStatus};
 
 /// How open a room is; each is more closed than the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,14 +28,28 @@ impl Phase {
         }
     }
 
-    /// The phase of a conversation; `None` when its status says nothing.
+    /// The phase of a conversation that is a `CommunicationRequest`; `None` when its status says nothing.
     #[must_use]
-    pub fn of_thread(status: RequestStatus) -> Option<Self> {
+    pub fn of_request(status: RequestStatus) -> Option<Self> {
         match status {
             RequestStatus::Active => Some(Self::Open),
             RequestStatus::Draft | RequestStatus::OnHold => Some(Self::Held),
             RequestStatus::Completed | RequestStatus::Revoked => Some(Self::Ended),
             RequestStatus::EnteredInError => Some(Self::Closed),
+            _ => None,
+        }
+    }
+
+    /// The phase of a conversation with a header; `None` when its status says nothing.
+    #[must_use]
+    pub fn of_header(status: EventStatus) -> Option<Self> {
+        match status {
+            EventStatus::InProgress => Some(Self::Open),
+            EventStatus::Preparation | EventStatus::OnHold => Some(Self::Held),
+            EventStatus::Completed | EventStatus::Stopped | EventStatus::NotDone => {
+                Some(Self::Ended)
+            }
+            EventStatus::EnteredInError => Some(Self::Closed),
             _ => None,
         }
     }
@@ -111,7 +125,20 @@ mod tests {
             (RequestStatus::Unknown, None),
             (RequestStatus::Unrecognized, None),
         ] {
-            assert_eq!(Phase::of_thread(status), phase, "{status:?}");
+            assert_eq!(Phase::of_request(status), phase, "{status:?}");
+        }
+        for (status, phase) in [
+            (EventStatus::InProgress, Some(Phase::Open)),
+            (EventStatus::Preparation, Some(Phase::Held)),
+            (EventStatus::OnHold, Some(Phase::Held)),
+            (EventStatus::Completed, Some(Phase::Ended)),
+            (EventStatus::Stopped, Some(Phase::Ended)),
+            (EventStatus::NotDone, Some(Phase::Ended)),
+            (EventStatus::EnteredInError, Some(Phase::Closed)),
+            (EventStatus::Unknown, None),
+            (EventStatus::Unrecognized, None),
+        ] {
+            assert_eq!(Phase::of_header(status), phase, "{status:?}");
         }
     }
 }

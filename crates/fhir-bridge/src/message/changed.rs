@@ -69,7 +69,7 @@ impl Bridge {
 
     /// Our own writing, coming back before we had noted it, or with the links lost.
     async fn recognise(&self, delivery: &Delivery, communication: &Communication) -> HandlerResult {
-        let Some(thread) = communication.thread() else {
+        let Some(thread) = self.server.threads.of_message(communication) else {
             return Ok(());
         };
         let bot = delivery.bot();

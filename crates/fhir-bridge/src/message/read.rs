@@ -6,8 +6,7 @@
 use std::time::Duration;
 
 use fhir::{
-    Communication, CommunicationRequest, Edit, Instant, NewTask, Ref, ResourceRef, ResourceType,
-    Task, TaskStatus,
+    Communication, Edit, Instant, NewTask, Ref, ResourceRef, ResourceType, Task, TaskStatus,
 };
 use matrix_appservice::{
     Delivery, HandlerError, HandlerResult, Receipt,
@@ -16,7 +15,7 @@ use matrix_appservice::{
 use serde_json::{Value, json};
 
 use super::sent::sender_of;
-use crate::{bridge::Bridge, failure, links::State, thread::participants};
+use crate::{bridge::Bridge, failure, links::State, mapping::thread::Thread};
 
 /// How long an event may take to be linked after somebody has read it.
 const LINKED_SOON: Duration = Duration::from_secs(10);
@@ -32,7 +31,7 @@ impl Bridge {
         if !self.settings.tasks {
             return Ok(());
         }
-        let Some(conversation) = communication.thread() else {
+        let Some(conversation) = self.server.threads.of_message(communication) else {
             return Ok(());
         };
         let Some(thread) = self.thread(conversation).await? else {
@@ -57,7 +56,7 @@ impl Bridge {
     /// Makes sure that each reader of a message has a task.
     pub(super) async fn ask_to_read(
         &self,
-        thread: &CommunicationRequest,
+        thread: &Thread,
         message: &ResourceRef,
         sender: Option<&ResourceRef>,
         sent: &Instant,
@@ -69,7 +68,8 @@ impl Bridge {
         let Some(known) = known.filter(|known| known.state != State::Gone) else {
             return Ok(());
         };
-        for member in self.roster(participants(thread), None).await?.members {
+        let roster = self.roster(thread.participants.clone(), None).await?;
+        for member in roster.members {
             let owner = &member.person.reference;
             let reader = member.user.clone();
             let has_read = async || {
@@ -117,9 +117,7 @@ impl Bridge {
         let bot = delivery.bot();
         let room = &receipt.room_id;
         let resource = self.resource_of_room(&bot, room).await?;
-        let Some(resource) =
-            resource.filter(|one| *one.resource_type() == ResourceType::CommunicationRequest)
-        else {
+        let Some(resource) = resource.filter(|one| self.server.threads.is_of(one)) else {
             return Ok(());
         };
         let Some(place) = self.place(delivery, receipt).await? else {

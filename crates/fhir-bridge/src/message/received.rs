@@ -1,9 +1,6 @@
 //! From the room to the record: what somebody wrote becomes a `Communication`, once.
 
-use fhir::{
-    Communication, CommunicationRequest, Instant, NewCommunication, NewPayload, ResourceRef,
-    ResourceType, Sender, Text,
-};
+use fhir::{Communication, Instant, NewCommunication, NewPayload, ResourceRef, Sender, Text};
 use matrix_appservice::{Delivery, Event, HandlerError, HandlerResult, Intent};
 use serde_json::Value;
 
@@ -15,8 +12,8 @@ use crate::{
         audit_event::{Deed, Record},
         content::{self, Said},
         resource,
+        thread::Thread,
     },
-    thread::participants,
 };
 
 /// What is stored of a message.
@@ -48,7 +45,7 @@ impl Bridge {
         let Some(thread) = self.resource_of_room(&bot, event.room_id()).await? else {
             return Ok(());
         };
-        if *thread.resource_type() != ResourceType::CommunicationRequest {
+        if !self.server.threads.is_of(&thread) {
             return Ok(());
         }
         if event.kind() == "m.room.redaction" {
@@ -249,11 +246,11 @@ pub(super) fn written_at(event: &Event) -> i64 {
 }
 
 /// Everybody of a conversation but this person.
-fn others(thread: &CommunicationRequest, person: Option<&ResourceRef>) -> Vec<fhir::Ref> {
+fn others(thread: &Thread, person: Option<&ResourceRef>) -> Vec<fhir::Ref> {
     let mut others = Vec::new();
-    for one in participants(thread) {
-        if one.resource() != person && !others.contains(&one) {
-            others.push(one);
+    for one in &thread.participants {
+        if one.resource() != person && !others.contains(one) {
+            others.push(one.clone());
         }
     }
     others

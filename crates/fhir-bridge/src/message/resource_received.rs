@@ -19,7 +19,6 @@ use crate::{
         content::Sent,
         resource::{self, Body, Offered, Refusal},
     },
-    thread::participants,
 };
 
 const TYPE: Refusal = "resources of its type are not carried over";
@@ -134,12 +133,11 @@ impl Bridge {
                 "message in the room of a conversation that is no longer there",
             ));
         };
-        let seats = participants(&thread);
-        let roster = self.roster(seats.clone(), None).await?;
+        let roster = self.roster(thread.participants.clone(), None).await?;
         let known: Vec<&ResourceRef> = thread
             .subject
             .iter()
-            .chain(&seats)
+            .chain(&thread.participants)
             .filter_map(fhir::Ref::resource)
             .collect();
         Ok(named.into_iter().all(|reference| {

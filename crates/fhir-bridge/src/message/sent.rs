@@ -32,14 +32,14 @@ impl Bridge {
         communication: &Communication,
     ) -> HandlerResult {
         let reference = &communication.reference;
-        let parts = match parts::to_parts(communication) {
+        let parts = match parts::to_parts(communication, self.server.threads) {
             Ok(parts) => parts,
             Err(reason) => {
                 tracing::info!(resource = %reference, %reason, "a Communication is left out");
                 return Ok(());
             }
         };
-        let Some(thread) = communication.thread() else {
+        let Some(thread) = self.server.threads.of_message(communication) else {
             return Ok(());
         };
         let bot = delivery.bot();

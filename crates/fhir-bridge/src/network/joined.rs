@@ -12,7 +12,7 @@ use matrix_appservice::{
 };
 use serde::Deserialize;
 
-use crate::{bridge::Bridge, failure, thread::participants};
+use crate::{bridge::Bridge, failure};
 
 /// What an `m.room.member` says.
 #[derive(Default, Deserialize)]
@@ -162,12 +162,12 @@ impl Bridge {
     /// Makes somebody a member on the FHIR server.
     async fn add_to_record(&self, resource: &ResourceRef, person: &ResourceRef) -> HandlerResult {
         let names = self.names_in(resource, person).await?;
-        if *resource.resource_type() == ResourceType::CommunicationRequest {
+        if self.server.threads.is_of(resource) {
             // Who is there as a member of a care team, or asked for it, is there already.
             let Some(thread) = self.thread(resource).await? else {
                 return Ok(());
             };
-            let roster = self.roster(participants(&thread), None).await?;
+            let roster = self.roster(thread.participants, None).await?;
             if roster.has(person) {
                 return Ok(());
             }
@@ -203,7 +203,7 @@ impl Bridge {
                 None => None,
             },
             _ => match self.thread(resource).await? {
-                Some(thread) => Some(self.roster(participants(&thread), None).await?),
+                Some(thread) => Some(self.roster(thread.participants, None).await?),
                 None => None,
             },
         };

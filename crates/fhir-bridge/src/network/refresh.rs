@@ -112,11 +112,11 @@ impl Bridge {
             .ok_or_else(|| HandlerError::never("entry that this version can't read"))?;
         let raw = self.fhir.read(&resource).await.map_err(failure::fhir)?;
         let json = raw.as_ref().map(|raw| &raw.json);
+        if self.is_thread(&resource, json).await? {
+            return self.thread_is(&delivery, &resource, json).await;
+        }
         match resource.resource_type() {
             fhir::ResourceType::CareTeam => self.care_team_is(&delivery, &resource, json).await,
-            fhir::ResourceType::CommunicationRequest => {
-                self.thread_is(&delivery, &resource, json).await
-            }
             fhir::ResourceType::Communication => match json {
                 Some(json) => self.communication_changed(&delivery, json).await,
                 None => Ok(()),

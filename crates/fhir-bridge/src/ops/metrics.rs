@@ -24,7 +24,7 @@ use super::{
     desk::Desk,
     flows::{Direction, OUTCOMES},
 };
-use crate::{links::now_ms, puller::TYPES};
+use crate::{links::now_ms, puller};
 
 /// What kind of number it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,8 +167,8 @@ async fn look(desk: &Desk) {
     }
     for bridge in desk.servers.iter() {
         let server = bridge.name.clone().unwrap_or_default();
-        for (resource_type, at) in TYPES.iter().zip(bridge.reads.all()) {
-            if let Some(at) = at {
+        for resource_type in puller::types(bridge.server.threads) {
+            if let Some(at) = bridge.reads.of(&resource_type) {
                 let resource_type = resource_type.to_string();
                 gauge!(READ, "server" => server.clone(), "resource_type" => resource_type)
                     .set(seconds(at));

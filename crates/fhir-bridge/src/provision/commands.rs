@@ -67,7 +67,7 @@ fn commands(provision: &Provision) -> Commands {
         .allow(Permission::users(provision.0.admins.iter().cloned()))
         .command(
             "link <resource> [room] [replace] [server=name]",
-            "Links a room (this one, or the one that you name) to a CareTeam or a CommunicationRequest.",
+            "Links a room (this one, or the one that you name) to a CareTeam or a conversation, such as CommunicationRequest/7.",
             move |call, (resource, options): (Reference, LinkOptions)| {
                 links.clone().link_typed(call, resource, options)
             },

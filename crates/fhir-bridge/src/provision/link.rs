@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use fhir::{CareTeam, CommunicationRequest, ResourceRef, ResourceType};
+use fhir::{CareTeam, ResourceRef, ResourceType};
 use matrix_appservice::{
     HandlerError, Intent,
     ruma::{OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, RoomAliasId, RoomId},
@@ -47,7 +47,7 @@ impl Provision {
         let resource = &wanted.resource;
         let kind = match resource.resource_type() {
             ResourceType::CareTeam => Kind::Space,
-            ResourceType::CommunicationRequest => Kind::Room,
+            _ if bridge.server.threads.is_of(resource) => Kind::Room,
             _ => return Err(Refused::WrongType.into()),
         };
         if let Asker::User(user) = asker
@@ -199,7 +199,7 @@ fn servers_in(state: &RoomState) -> BTreeSet<OwnedServerName> {
         .collect()
 }
 
-/// Whether there is such a resource, and it is open or on hold.
+/// Whether there is such a care team or conversation, and it is open or on hold.
 async fn check_open(bridge: &Bridge, resource: &ResourceRef) -> Result<(), Failed> {
     let raw = bridge.fhir.read(resource).await.map_err(failure::fhir)?;
     let raw = raw.ok_or_else(|| Refused::NoResource(resource.clone()))?;
@@ -208,8 +208,11 @@ async fn check_open(bridge: &Bridge, resource: &ResourceRef) -> Result<(), Faile
         ResourceType::CareTeam => {
             CareTeam::from_json(&raw.json, base).map(|team| Phase::of_team(team.status))
         }
-        _ => CommunicationRequest::from_json(&raw.json, base)
-            .map(|thread| Phase::of_thread(thread.status)),
+        // A message, where conversations are of the same type.
+        _ if !bridge.is_thread(resource, Some(&raw.json)).await? => {
+            return Err(Refused::WrongType.into());
+        }
+        _ => (bridge.server.threads.read(&raw.json, base)).map(|thread| thread.phase),
     };
     match phase.map_err(|odd| HandlerError::never(odd.what))? {
         Some(Phase::Open | Phase::Held) => Ok(()),

@@ -89,7 +89,7 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WrongType => f.write_str(
-                "Only a CareTeam (to a space) or a CommunicationRequest (to a room) can be linked",
+                "Only a CareTeam (to a space) or a conversation (to a room) can be linked: a CommunicationRequest, or the header of messages, as `threads` in the configuration says",
             ),
             Self::NoServer => f.write_str(
                 "There is no such FHIR server: name one of those in the configuration as `server`",
@@ -108,7 +108,7 @@ impl fmt::Display for Refused {
             ),
             Self::NoSpace => f.write_str("A CareTeam is linked to a space, and that room is none"),
             Self::Space => {
-                f.write_str("A CommunicationRequest is linked to a room, and that is a space")
+                f.write_str("A conversation is linked to a room, and that is a space")
             }
             Self::Replaced => {
                 f.write_str("That room has a successor (it was upgraded): link that one")

@@ -1,11 +1,11 @@
 //! Rooms that people make: one that a professional hangs into a care team's space, and that the bridge is invited to,
-//! becomes a `CommunicationRequest`.
+//! becomes a conversation in the record.
 //!
 //! It happens in the room's own lane (when the bridge comes in) or the space's (when the room is hung there), whichever
 //! is later; from then on its messages are put on record. Those from before the bridge came stay what they were: talk
 //! between those who were there.
 
-use fhir::{Instant, NewRequest, PersonKind, ResourceRef, ResourceType};
+use fhir::{Instant, NewThread, PersonKind, ResourceRef, ResourceType};
 use matrix_appservice::{
     Delivery, Event, HandlerResult,
     ruma::{RoomId, events::room::member::MembershipState},
@@ -49,7 +49,7 @@ impl Bridge {
         Ok(())
     }
 
-    /// Makes a `CommunicationRequest` of a room that somebody hung into a space, if that somebody may.
+    /// Makes a conversation of a room that somebody hung into a space, if that somebody may.
     pub(crate) async fn adopt(&self, delivery: &Delivery, room: &RoomId) -> HandlerResult {
         let linked = self.links.resource_of_room(room).await;
         if linked.map_err(failure::links)?.is_some() {
@@ -96,7 +96,7 @@ impl Bridge {
                 recipients.push(person);
             }
         }
-        let request = NewRequest {
+        let new = NewThread {
             room_id: room.to_string(),
             care_team: team_ref.clone(),
             subject: now.team.subject.clone(),
@@ -107,7 +107,7 @@ impl Bridge {
         let _making = self.making_room(&team_ref).await;
         let created = self
             .fhir
-            .create_if_none_exist(&request.to_json(), &request.condition())
+            .create_if_none_exist(&self.server.threads.write(&new), &new.condition())
             .await
             .map_err(failure::fhir)?;
         self.link_room(&created.reference, room).await?;

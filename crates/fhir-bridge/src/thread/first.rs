@@ -1,12 +1,12 @@
-//! A conversation's own payload is its first message, by the one who asked for it.
+//! A conversation's own payload is its first message, by the one who began it.
 
-use fhir::{CommunicationRequest, Payload, Ref};
+use fhir::{Payload, Ref};
 use matrix_appservice::{
     HandlerResult, Intent, Message,
     ruma::{MilliSecondsSinceUnixEpoch, RoomId, UInt},
 };
 
-use crate::{bridge::Bridge, failure};
+use crate::{bridge::Bridge, failure, mapping::thread::Thread};
 
 /// What is sent for a part that is not text.
 const NOT_CARRIED: &str = "(This message has a part that is not shown here: an attachment or a link \
@@ -17,7 +17,7 @@ impl Bridge {
     pub(super) async fn send_first(
         &self,
         bot: &Intent,
-        thread: &CommunicationRequest,
+        thread: &Thread,
         room: &RoomId,
     ) -> HandlerResult {
         if thread.payload.is_empty() {
@@ -27,8 +27,7 @@ impl Bridge {
         if begun.map_err(failure::links)? {
             return Ok(());
         }
-        let author = thread.requester.as_ref().or(thread.sender.as_ref());
-        let author = match author.and_then(Ref::resource) {
+        let author = match thread.author.as_ref().and_then(Ref::resource) {
             Some(author) => self.person(author).await?,
             None => None,
         };
@@ -38,7 +37,7 @@ impl Bridge {
         };
         author.ensure_joined(room).await?;
         let at = thread
-            .authored_on
+            .began
             .as_ref()
             .and_then(|at| UInt::new(at.unix_millis()))
             .map(MilliSecondsSinceUnixEpoch);

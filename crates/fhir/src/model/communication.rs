@@ -3,12 +3,13 @@ use std::fmt;
 use serde_json::Value;
 
 use super::{
-    MATRIX_EVENT_ID_SYSTEM, SOURCE_SYSTEM_EXTENSION, SOURCE_SYSTEM_MATRIX, Text,
+    MATRIX_EVENT_ID_SYSTEM, SOURCE_SYSTEM_EXTENSION, SOURCE_SYSTEM_MATRIX, Text, care_teams,
     codes::EventStatus, lens,
 };
 use crate::{BaseUrl, Identifier, Instant, Odd, Ref, ResourceRef, ResourceType};
 
-/// One message.
+/// One message; or, without payload and `partOf`, the header of a conversation whose messages are
+/// `partOf` it (see [`Communication::is_header`]).
 ///
 /// Spec: <http://hl7.org/fhir/R4/communication.html>
 #[derive(Clone, PartialEq)]
@@ -31,6 +32,11 @@ pub struct Communication {
     pub sender: Option<Ref>,
     /// For whom it is.
     pub recipients: Vec<Ref>,
+    /// The care teams it belongs to, as
+    /// [`CommunicationRequest::care_teams`](super::CommunicationRequest::care_teams).
+    pub care_teams: Vec<ResourceRef>,
+    /// The text of `topic`: a subject line.
+    pub topic_text: Option<String>,
     /// When it was sent; none when the resource says nothing or only a date.
     pub sent: Option<Instant>,
     /// Its contents, in order.
@@ -86,6 +92,7 @@ impl Communication {
     /// When it is another type of resource or has no id.
     pub fn from_json(json: &Value, base: &BaseUrl) -> Result<Self, Odd> {
         let raw = lens::resource(json, &ResourceType::Communication, "Communication")?;
+        let recipients = lens::references(json, "recipient", base);
         Ok(Self {
             reference: raw.reference,
             version_id: raw.version_id,
@@ -95,7 +102,12 @@ impl Communication {
             in_response_to: lens::references(json, "inResponseTo", base),
             subject: lens::reference(json, "subject", base),
             sender: lens::reference(json, "sender", base),
-            recipients: lens::references(json, "recipient", base),
+            care_teams: care_teams::of(json, &recipients, base),
+            recipients,
+            topic_text: json
+                .get("topic")
+                .and_then(|topic| lens::text(topic, "text"))
+                .map(str::to_owned),
             sent: lens::text(json, "sent").and_then(Instant::parse),
             payload: Payload::all_from_json(json, base),
             identifiers: lens::items(json, "identifier")
@@ -105,12 +117,22 @@ impl Communication {
         })
     }
 
-    /// The conversation it belongs to: the first `CommunicationRequest` among `partOf`.
+    /// The first resource of a type that it is part of. Its conversation is one of them; of which type
+    /// those are, the application decides.
     #[must_use]
-    pub fn thread(&self) -> Option<&ResourceRef> {
+    pub fn part_of_a(&self, resource_type: &ResourceType) -> Option<&ResourceRef> {
         self.part_of
             .iter()
-            .find_map(|r| r.resource_of(&ResourceType::CommunicationRequest))
+            .find_map(|r| r.resource_of(resource_type))
+    }
+
+    /// Whether a raw `Communication` says nothing and is part of nothing: so looks the header of a conversation
+    /// in applications that make no `CommunicationRequest`s.
+    #[must_use]
+    pub fn is_header(json: &Value) -> bool {
+        ["payload", "partOf"]
+            .into_iter()
+            .all(|name| lens::items(json, name).next().is_none())
     }
 
     /// The Matrix events it is known as, in the resource's order.

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::{codes::RequestStatus, communication::Payload, lens};
+use super::{care_teams, codes::RequestStatus, communication::Payload, lens};
 use crate::{BaseUrl, Identifier, Instant, Odd, Ref, ResourceRef, ResourceType};
 
 /// A conversation ("thread"): its messages are the `Communication`s that are `partOf` it.
@@ -24,8 +24,12 @@ pub struct CommunicationRequest {
     pub sender: Option<Ref>,
     /// Who takes part in it.
     pub recipients: Vec<Ref>,
-    /// The care teams it belongs to, without doubles, the one to take first in front; see
-    /// [`CommunicationRequest::care_team`].
+    /// The care teams it belongs to, without doubles; the first is the one whose space holds its room.
+    ///
+    /// R4 has no element for it, and applications differ. In front are the `CareTeam`s among
+    /// `recipient` (OZO's form), then those in `basedOn`, then in `about`, then in any extension of the
+    /// resource that is a reference to one (OZO's `ozo-sender-careteam`, which names the team that
+    /// began a conversation between teams and is not always a recipient too).
     pub care_teams: Vec<ResourceRef>,
     /// The text of the first `reasonCode` that has any: the nearest that R4 has to a subject line.
     pub reason_text: Option<String>,
@@ -57,7 +61,7 @@ impl CommunicationRequest {
             subject: lens::reference(json, "subject", base),
             requester: lens::reference(json, "requester", base),
             sender: lens::reference(json, "sender", base),
-            care_teams: care_teams(json, &recipients, base),
+            care_teams: care_teams::of(json, &recipients, base),
             recipients,
             reason_text: lens::items(json, "reasonCode")
                 .find_map(|reason| lens::text(reason, "text"))
@@ -69,37 +73,6 @@ impl CommunicationRequest {
                 .collect(),
         })
     }
-
-    /// The care team whose space holds this conversation's room.
-    ///
-    /// R4 has no element for it, and applications differ. Taken is the first `CareTeam` among
-    /// `recipient` (OZO's form), else in `basedOn`, else in `about`, else in any extension of the
-    /// resource that is a reference to one (OZO's `ozo-sender-careteam`, which names the team that
-    /// began a conversation between teams and is not always a recipient too).
-    #[must_use]
-    pub fn care_team(&self) -> Option<&ResourceRef> {
-        self.care_teams.first()
-    }
-}
-
-fn care_teams(json: &Value, recipients: &[Ref], base: &BaseUrl) -> Vec<ResourceRef> {
-    let extensions = lens::extensions(json)
-        .filter_map(|(_, extension)| Ref::from_json(extension.get("valueReference")?, base));
-    let mut teams = Vec::new();
-    for reference in recipients
-        .iter()
-        .cloned()
-        .chain(lens::references(json, "basedOn", base))
-        .chain(lens::references(json, "about", base))
-        .chain(extensions)
-    {
-        if let Some(team) = reference.resource_of(&ResourceType::CareTeam)
-            && !teams.contains(team)
-        {
-            teams.push(team.clone());
-        }
-    }
-    teams
 }
 
 impl fmt::Debug for CommunicationRequest {

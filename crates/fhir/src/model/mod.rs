@@ -5,6 +5,7 @@
 //! shows contents in `Debug`.
 
 mod care_team;
+mod care_teams;
 mod codes;
 mod communication;
 mod communication_request;
@@ -12,7 +13,7 @@ mod endpoint;
 mod lens;
 mod matrix_id;
 mod new_communication;
-mod new_request;
+mod new_thread;
 mod participation;
 mod person;
 mod tag;
@@ -30,7 +31,7 @@ pub use new_communication::{
     InvalidMessage, NewCommunication, NewPayload, Sender, event_identifiers, payload_json,
     with_event_identifier,
 };
-pub use new_request::{NewRequest, ROOM_KEY_SYSTEM};
+pub use new_thread::{NewThread, ROOM_KEY_SYSTEM};
 pub use participation::{add_participant, add_recipient, end_participation, remove_recipient};
 pub use person::{MatrixAccount, Person, PersonKind};
 pub use tag::tag_event;

@@ -273,7 +273,7 @@ fn the_care_team_of_a_conversation_is_found_where_applications_put_it() {
         (json!({}), None),
     ] {
         assert_eq!(
-            thread(&extra).care_team().map(ResourceRef::id),
+            thread(&extra).care_teams.first().map(ResourceRef::id),
             expected,
             "{extra}"
         );
@@ -308,7 +308,10 @@ fn a_message_is_read() {
     )
     .unwrap();
     assert_eq!(message.status, EventStatus::Completed);
-    assert_eq!(message.thread(), Some(&reference("CommunicationRequest/1")));
+    assert_eq!(
+        message.part_of_a(&ResourceType::CommunicationRequest),
+        Some(&reference("CommunicationRequest/1"))
+    );
     assert_eq!(
         message.in_response_to[0].resource(),
         Some(&reference("Communication/l"))
@@ -335,6 +338,31 @@ fn a_message_is_read() {
 }
 
 #[test]
+fn a_header_has_what_a_conversation_needs() {
+    let json = json!({
+        "resourceType": "Communication", "id": "h", "status": "in-progress",
+        "topic": {"coding": [{"code": "1"}], "text": "Medication"},
+        "recipient": [{"reference": "Practitioner/a"}, {"reference": "CareTeam/r"}],
+        "basedOn": [{"reference": "CareTeam/b"}, {"reference": "CareTeam/r"}],
+        "about": [{"reference": "CareTeam/a"}],
+    });
+    assert!(Communication::is_header(&json));
+    let header = Communication::from_json(&json, &base()).unwrap();
+    assert_eq!(header.status, EventStatus::InProgress);
+    assert_eq!(header.topic_text.as_deref(), Some("Medication"));
+    let teams: Vec<&str> = header.care_teams.iter().map(ResourceRef::id).collect();
+    assert_eq!(teams, ["r", "b", "a"]);
+    for (key, value) in [
+        ("payload", json!([{"contentString": "x"}])),
+        ("partOf", json!([{"reference": "Communication/h0"}])),
+    ] {
+        let mut json = json.clone();
+        json[key] = value;
+        assert!(!Communication::is_header(&json), "{key}");
+    }
+}
+
+#[test]
 fn a_message_whose_other_elements_are_wrong_is_read_all_the_same() {
     let message = Communication::from_json(
         &json!({
@@ -346,7 +374,10 @@ fn a_message_whose_other_elements_are_wrong_is_read_all_the_same() {
     )
     .unwrap();
     assert_eq!(message.status, EventStatus::Unrecognized);
-    assert_eq!(message.thread(), Some(&reference("CommunicationRequest/1")));
+    assert_eq!(
+        message.part_of_a(&ResourceType::CommunicationRequest),
+        Some(&reference("CommunicationRequest/1"))
+    );
     assert_eq!(message.payload, [Payload::Text("Text".into())]);
     assert_eq!((message.sent, message.version_id), (None, None));
     assert!(!message.identifiers.iter().any(|_| true) && message.source_system.is_none());
@@ -415,7 +446,10 @@ fn a_new_message_reads_back() {
     json["id"] = "m".into();
     let read = Communication::from_json(&json, &base()).unwrap();
     assert_eq!(read.status, EventStatus::Completed);
-    assert_eq!(read.thread(), Some(&message().part_of));
+    assert_eq!(
+        read.part_of_a(&ResourceType::CommunicationRequest),
+        Some(&message().part_of)
+    );
     assert_eq!(read.payload, [Payload::Text("Hello".into())]);
     assert_eq!(read.sent, Some(message().sent));
     assert_eq!(read.event_ids().collect::<Vec<_>>(), ["$event"]);

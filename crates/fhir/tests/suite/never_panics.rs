@@ -159,8 +159,9 @@ fn no_json_makes_a_codec_panic() {
         let results = [
             CareTeam::from_json(&json, &base).map(|r| format!("{r:?}{:?}", r.participants)),
             CommunicationRequest::from_json(&json, &base)
-                .map(|r| format!("{r:?}{:?}", r.care_team())),
-            Communication::from_json(&json, &base).map(|r| format!("{r:?}{:?}", r.thread())),
+                .map(|r| format!("{r:?}{:?}", r.care_teams)),
+            Communication::from_json(&json, &base)
+                .map(|r| format!("{r:?}{:?}", Communication::is_header(&json))),
             Person::from_json(&json, &base).map(|r| format!("{r:?}{:?}", r.matrix_accounts)),
         ];
         read += results.iter().filter(|r| r.is_ok()).count();

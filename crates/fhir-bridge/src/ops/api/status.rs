@@ -9,7 +9,7 @@ use super::{seconds_since, time};
 use crate::{
     links::now_ms,
     ops::{components, desk::Desk},
-    puller::{self, Progress, TYPES},
+    puller::{self, Progress},
 };
 
 /// Held lanes that are listed.
@@ -180,8 +180,9 @@ fn flows(desk: &Desk) -> Flows {
 async fn readings(desk: &Desk, now: i64) -> Vec<Reading> {
     let mut readings = Vec::new();
     for bridge in desk.servers.iter() {
-        for (resource_type, read_at) in TYPES.iter().zip(bridge.reads.all()) {
-            let progress = puller::progress(bridge, resource_type).await.ok();
+        for resource_type in puller::types(bridge.server.threads) {
+            let read_at = bridge.reads.of(&resource_type);
+            let progress = puller::progress(bridge, &resource_type).await.ok();
             let (state, imported, position) = match progress {
                 None => (None, None, None),
                 Some(Progress::New) => (Some("new"), None, None),
