@@ -315,6 +315,7 @@ impl Bridge {
         let links = Links::open(&server.links_file(&config.data))
             .await
             .context("the links can't be opened: check the folder `data`")?;
+        startup::check_threads(server, &links).await?;
         let fhir = server.client().context("`fhir` in the configuration")?;
         let pseudonym_key = links
             .secret("pseudonym key", &startup::random_hex()?)

@@ -16,7 +16,7 @@ use sd_notify::NotifyState;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{bridge, config::Config, startup};
+use crate::{bridge, config::Config, links::Links, startup};
 
 /// How long this process may take to close a journal.
 const LETTING_GO: Duration = Duration::from_secs(20);
@@ -139,7 +139,7 @@ impl Hangup {
             }
             #[cfg(not(unix))]
             std::future::pending::<()>().await;
-            match usable(file) {
+            match usable(file).await {
                 Ok(config) => return Box::new(config),
                 Err(error) => {
                     tracing::error!(
@@ -152,13 +152,16 @@ impl Hangup {
 }
 
 /// Reads the configuration and what it names, as far as that is possible beside a bridge at work.
-fn usable(file: &Path) -> anyhow::Result<Config> {
+async fn usable(file: &Path) -> anyhow::Result<Config> {
     let config = Config::load(file)?;
     let registration = config.registration()?;
     config.provisioning.token()?;
     for server in config.servers() {
         startup::check_namespaces(&server.prefix(&config.prefix), &config, &registration)?;
         server.client().context("`fhir` in the configuration")?;
+        if let Some(links) = Links::look(&server.links_file(&config.data)).await? {
+            startup::check_threads(server, &links).await?;
+        }
     }
     Ok(config)
 }

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use fhir::ResourceRef;
+use fhir::{ResourceRef, ResourceType};
 use matrix_appservice::ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId, UserId};
 use sqlx::{
     SqlitePool,
@@ -95,6 +95,21 @@ impl Links {
                 .bind(room.as_str())
                 .fetch_optional(&self.pool)
                 .await?;
+        Ok(text.as_deref().and_then(ResourceRef::parse))
+    }
+
+    /// Something that has a room and is neither a care team nor of this type.
+    pub(crate) async fn conversation_but(
+        &self,
+        resource_type: &ResourceType,
+    ) -> Result<Option<ResourceRef>, LinksError> {
+        let text: Option<String> = sqlx::query_scalar(
+            "SELECT resource FROM room WHERE resource NOT LIKE ? AND resource NOT LIKE ? LIMIT 1",
+        )
+        .bind(format!("{}/%", ResourceType::CareTeam))
+        .bind(format!("{resource_type}/%"))
+        .fetch_optional(&self.pool)
+        .await?;
         Ok(text.as_deref().and_then(ResourceRef::parse))
     }
 

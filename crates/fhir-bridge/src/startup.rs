@@ -14,7 +14,8 @@ use tracing::Instrument;
 
 use crate::{
     bridge::{Bridge, lock},
-    config::Config,
+    config::{self, Config},
+    links::Links,
     servers::Servers,
 };
 
@@ -45,6 +46,19 @@ pub(crate) fn check_namespaces(
     if !registration.namespaces.aliases.matches(&alias) {
         bail!(
             "{file}: no namespace of aliases matches {alias}: add `#{prefix}.*` or change `prefix`",
+        );
+    }
+    Ok(())
+}
+
+/// Rooms of conversations in one form are nobody's when the record is read in another: what is written there would get
+/// lost.
+pub(crate) async fn check_threads(server: &config::Fhir, links: &Links) -> anyhow::Result<()> {
+    let own = server.threads.resource_type();
+    let other = links.conversation_but(&own).await;
+    if let Some(other) = other.context("the links can't be read: check the folder `data`")? {
+        bail!(
+            "`threads` of the FHIR server was changed, but there are rooms of conversations in the former form, such as {other}: put back what it was, or begin with an empty folder `data`",
         );
     }
     Ok(())
@@ -176,4 +190,46 @@ async fn greet(bridge: Arc<Bridge>, stop: CancellationToken) {
         }
     };
     stop.run_until_cancelled(asking).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use fhir::ResourceRef;
+    use matrix_appservice::ruma::room_id;
+    use serde_json::json;
+
+    use crate::{
+        bridge::{Bridge, Shared},
+        config::Threads,
+        servers::testing::Made,
+    };
+
+    #[tokio::test]
+    async fn rooms_are_not_left_behind_when_conversations_are_looked_for_elsewhere() {
+        let (requests, headers) = (Threads::CommunicationRequest, Threads::CommunicationHeader);
+        for (resource, fits, other) in [
+            ("CommunicationRequest/7", requests, headers),
+            ("Communication/7", headers, requests),
+        ] {
+            let fhir = json!({"url": "http://127.0.0.1:9/fhir", "threads": fits});
+            let made = Made::with(json!({"fhir": fhir})).await;
+            let bridge = made.servers.iter().next().unwrap();
+            for (resource, room) in [
+                ("CareTeam/1", room_id!("!space:vvt")),
+                (resource, room_id!("!room:vvt")),
+            ] {
+                let resource = ResourceRef::parse(resource).unwrap();
+                bridge.links.link_room(&resource, room).await.unwrap();
+            }
+            let shared =
+                Shared::open(&made.config, &made.registration, made.journal.clone()).unwrap();
+            let mut server = bridge.server.clone();
+            assert!(Bridge::open(&made.config, &server, &shared).await.is_ok());
+            server.threads = other;
+            let Err(error) = Bridge::open(&made.config, &server, &shared).await else {
+                panic!("nobody would answer for {resource}");
+            };
+            assert!(error.to_string().contains(resource), "{error}");
+        }
+    }
 }
