@@ -455,6 +455,48 @@ async fn admins_link_by_commands_which_are_not_put_on_record_and_strangers_may_n
     stage.bridge.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_conversations_are_headers_those_are_linked_and_nothing_else() {
+    let place = Place::open(json!({"fhir": {"threads": "communication-header"}})).await;
+    let stage = &place.stage;
+    let gp = client(stage.testbed, "huisarts").await;
+    let [patient, nurse, _doctor, _chemist, team] = place.team(&gp, None).await;
+    let room = room_with_bot(&place, &gp).await;
+    place.empower(&gp, &room).await;
+    // On hold, so that it gets no room of its own first.
+    let header = json!({
+        "resourceType": "Communication", "status": "on-hold", "subject": {"reference": patient},
+        "sender": {"reference": nurse}, "recipient": [{"reference": team}],
+    });
+    let header = stage.record.create(&header).await.unwrap();
+    let text = testbed::unique("held");
+    let message = place.nurse_writes(&header, &nurse, &text).await;
+    let request = stage.thread(&patient, &team, &nurse, "elsewhere").await;
+    for other in [&message, &request] {
+        let (status, refused) = place.link(&room, other).await;
+        assert_eq!(
+            (status, &refused["errcode"]),
+            (400, &json!("M_INVALID_PARAM")),
+            "{other}"
+        );
+    }
+    let link = json!({"room_id": room, "resource": header});
+    assert_eq!(place.link(&room, &header).await, (200, link));
+    let begin = |json: &mut Value| json["status"] = json!("in-progress");
+    stage.record.change(&header, begin).await.unwrap();
+    gp.wait_for_text(&room, &text, PATIENCE).await.unwrap();
+    let said = testbed::unique("said");
+    gp.send_text(&room, &said).await.unwrap();
+    until("the GP's message on record", async || {
+        let all = place.on_record(&header).await;
+        all.iter().any(|(_, text)| *text == said).then_some(())
+    })
+    .await;
+    assert_eq!(place.on_record(&header).await.len(), 2);
+    assert!(!stage.has_alias(&header).await, "it has no other room");
+    stage.bridge.stop().await;
+}
+
 async fn client(testbed: &Testbed, homeserver: &str) -> Client {
     let name = testbed::unique("somebody");
     testbed.client(homeserver, &name).await.unwrap()

@@ -8,6 +8,7 @@
 )]
 
 mod back;
+mod headers;
 mod members;
 mod moving;
 mod phases;

@@ -29,8 +29,8 @@ impl Stage {
         Self::set_with(json!({})).await
     }
 
-    /// With more of the configuration.
-    pub(crate) async fn set_with(more: Value) -> Self {
+    /// With more of the configuration; below `fhir`, beside what every bridge here has there.
+    pub(crate) async fn set_with(mut more: Value) -> Self {
         let testbed = Testbed::shared().await.unwrap();
         // The same for all: two bridges at once on one FHIR server would both carry what is there.
         let appservice = testbed.appservice("bridge1").await.unwrap();
@@ -38,6 +38,17 @@ impl Stage {
         let fhir = testbed.start_fhir().await.unwrap();
         let mut setup =
             BridgeSetup::of(&appservice, Path::new(PROGRAM), folder.path(), fhir.clone());
+        if let Some(Value::Object(further)) = more.get_mut("fhir").map(Value::take) {
+            more["fhir"] = json!({
+                "url": fhir,
+                "notify_url": format!("http://{}", setup.listen),
+                "poll_interval_seconds": 5,
+                "import": "none",
+            });
+            for (key, value) in further {
+                more["fhir"][key] = value;
+            }
+        }
         setup.config = Some(more);
         let bridge = Bridge::start(testbed, setup).await.unwrap();
         let _ = rustls::crypto::ring::default_provider().install_default();
