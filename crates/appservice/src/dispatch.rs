@@ -148,6 +148,7 @@ impl Dispatcher {
                     Some(Instant::now() + DATABASE_PAUSE)
                 }
             };
+            self.journal.make_way().await;
             self.start_ready();
             tokio::select! {
                 biased;

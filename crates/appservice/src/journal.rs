@@ -40,6 +40,7 @@ pub(crate) mod split;
 mod take_in;
 #[cfg(test)]
 mod tests;
+mod way;
 
 use std::{
     path::Path,
@@ -72,6 +73,7 @@ use self::{
     intake::{Intake, Readers, readers_of},
     ledger::Ledger,
     split::{BadBody, Split},
+    way::Way,
 };
 use crate::{
     event::Event,
@@ -116,6 +118,8 @@ struct Inner {
     push_turn: tokio::sync::Mutex<()>,
     take_in_turn: tokio::sync::Mutex<()>,
     settle_turn: tokio::sync::Mutex<()>,
+    /// Whether a push is being stored.
+    way: Way,
     /// A transaction was pushed.
     pushed: Notify,
     /// Something is to be written down.
@@ -222,6 +226,7 @@ impl Journal {
         // In a task of its own: a homeserver that hangs up must not leave behind a transaction that is
         // stored and that nobody knows of.
         tokio::spawn(async move {
+            let _way = this.0.way.take();
             let _ = done.send(this.push_now(&txn_id, &body, &intake).await);
             // The answer first. Handlers that are woken before it take its place on the processor: a homeserver
             // would wait for all of a large transaction to be handled.
@@ -518,6 +523,11 @@ impl Journal {
         Ok(())
     }
 
+    /// Waits until nothing that was pushed is being stored, but not for long.
+    pub(crate) async fn make_way(&self) {
+        self.0.way.make().await;
+    }
+
     /// Whether what is done can't be written down. Then nothing new should be begun: it would all be
     /// repeated after a restart.
     pub(crate) fn is_stuck(&self) -> bool {
@@ -582,6 +592,7 @@ impl Inner {
             push_turn: tokio::sync::Mutex::default(),
             take_in_turn: tokio::sync::Mutex::default(),
             settle_turn: tokio::sync::Mutex::default(),
+            way: Way::default(),
             pushed: Notify::new(),
             finished: Notify::new(),
             stuck: AtomicBool::new(false),

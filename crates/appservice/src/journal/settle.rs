@@ -62,9 +62,10 @@ impl Journal {
 
     /// Writes down what is done, and what has waited for long.
     async fn settle_old(&self, keeping: &mut Housekeeping) -> Result<(), JournalError> {
+        self.make_way().await;
         while self.settle(Also::Old).await? {
             // Pushes get their turn in between.
-            tokio::task::yield_now().await;
+            self.make_way().await;
             // Under a load that goes on there is always more, and the log would grow without end.
             keeping.busy = true;
             keeping.keep(self).await;

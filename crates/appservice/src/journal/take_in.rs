@@ -24,8 +24,9 @@ use crate::{
 
 /// Transactions that are read from the store at once.
 const STORED_AT_ONCE: u32 = 16;
-/// Entries that are taken in at once, but for those of the last transaction.
-const ENTRIES_AT_ONCE: usize = 512;
+/// Entries that are taken in at once, but for those of the last transaction: a push that comes meanwhile waits for a
+/// processor.
+const ENTRIES_AT_ONCE: usize = 128;
 /// The pause after the database failed, and while memory is full.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -33,6 +34,7 @@ impl Journal {
     /// Takes in what is pushed, until `stop`.
     pub(crate) async fn take_in_all(&self, intake: Arc<Intake>, stop: CancellationToken) {
         while !stop.is_cancelled() {
+            self.make_way().await;
             let pause = match self.take_in(&intake).await {
                 Ok(true) => continue,
                 Ok(false) if lock(&self.0.ledger).is_full() => PAUSE / 100,
