@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use matrix_appservice::ruma::server_name;
 use matrix_appservice::store::{
-    Bytes, Counts, LatestRow, Newest, Queue, Row, Settlement, State, Store, StoredTransaction,
+    Bytes, Counts, Key, LatestRow, Newest, Queue, Row, Settlement, State, Store, StoredTransaction,
     async_trait,
 };
 use matrix_appservice::{
@@ -28,7 +28,7 @@ struct Tables {
     transactions: BTreeMap<i64, StoredTransaction>,
     rows: BTreeMap<i64, Row>,
     /// Keys, and when they were remembered.
-    seen: HashMap<String, i64>,
+    seen: HashMap<Key, i64>,
     cursors: HashMap<String, String>,
     done: u64,
 }
@@ -89,7 +89,7 @@ fn letter(row: &Row) -> DeadLetter {
     DeadLetter {
         id: entry.id,
         reader: entry.reader.clone(),
-        source: entry.source.clone(),
+        source: entry.source.clone().into_owned(),
         key: entry.key.clone(),
         lane: entry.lane.to_string(),
         attempts: entry.attempts,
@@ -160,7 +160,7 @@ impl Store for Memory {
         Ok(fit.cloned().collect())
     }
 
-    async fn seen(&self, keys: &[String]) -> Result<HashSet<String>, JournalError> {
+    async fn seen(&self, keys: &[Key]) -> Result<HashSet<Key>, JournalError> {
         let tables = self.tables();
         Ok(keys
             .iter()
@@ -179,7 +179,7 @@ impl Store for Memory {
         let mut stored = 0;
         for row in rows {
             let again = match &row.seen {
-                Some(key) => tables.seen.insert(key.clone(), now),
+                Some(key) => tables.seen.insert(*key, now),
                 None => None,
             };
             if again.is_none() {
@@ -200,7 +200,7 @@ impl Store for Memory {
     async fn settle(&self, settlement: &Arc<Settlement>) -> Result<(), JournalError> {
         let mut tables = self.tables();
         for key in &settlement.seen {
-            tables.seen.entry(key.clone()).or_insert(settlement.now);
+            tables.seen.entry(*key).or_insert(settlement.now);
         }
         for row in &settlement.rows {
             tables.insert(row.clone());

@@ -271,7 +271,7 @@ impl Dispatcher {
         }
         let may_be_repeat = entry.begun || entry.attempts > 0 || entry.id <= self.inherited;
         let delivery = Delivery::new(entry.clone(), self.client.clone(), may_be_repeat);
-        let handler = self.handlers.get(&entry.source).cloned();
+        let handler = self.handlers.get(&*entry.source).cloned();
         let timeout = self.limits.handler_timeout;
         async move {
             let began = Instant::now();
@@ -350,7 +350,7 @@ impl Dispatcher {
             Verdict::Dead if entry.passes() => {
                 tracing::warn!(
                     entry = entry.id,
-                    source = entry.source,
+                    source = &*entry.source,
                     attempts,
                     error = error.class(),
                     "ephemeral event given up"

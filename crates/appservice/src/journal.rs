@@ -79,7 +79,7 @@ use crate::{
     event::Event,
     measures,
     store::{
-        MemoryStore, Newest, PostgresStore, Queue, Row, Settlement, SqliteStore, State, Store,
+        Key, MemoryStore, Newest, PostgresStore, Queue, Row, Settlement, SqliteStore, State, Store,
     },
 };
 
@@ -316,19 +316,19 @@ impl Journal {
             // What is in memory only has its key there: nothing may be taken in meanwhile.
             let _turn = this.0.take_in_turn.lock().await;
             let readers = lock(&this.0.readers).clone();
-            let keys = |entry: &NewEntry| -> Vec<String> {
+            let keys = |entry: &NewEntry| -> Vec<Key> {
                 let key = entry.key.as_deref().unwrap_or_default();
                 let readers = readers_of(&readers, MATRIX);
                 readers
                     .map(|reader| entry::seen_key(reader, MATRIX, key))
                     .collect()
             };
-            let all: Vec<String> = entries.iter().flat_map(keys).collect();
+            let all: Vec<Key> = entries.iter().flat_map(keys).collect();
             // Before the store: a key leaves the ledger after it is in the store.
-            let open: Vec<String> = {
+            let open: Vec<Key> = {
                 let ledger = lock(&this.0.ledger);
                 let open = all.iter().filter(|key| ledger.knows(key));
-                open.cloned().collect()
+                open.copied().collect()
             };
             let mut seen = this.0.store.seen(&all).await?;
             seen.extend(open);
@@ -608,7 +608,7 @@ fn entry_of(event: &Event) -> NewEntry {
         MATRIX,
         event.event_id().as_str(),
         event.room_id().as_str(),
-        event.json().get().as_bytes().to_vec(),
+        event.json().get().as_bytes(),
     )
 }
 
@@ -617,15 +617,15 @@ fn row(new: &NewEntry, reader: &str, id: i64, received_at: i64, begun: bool) -> 
         entry: Arc::new(Entry {
             id,
             reader: reader.to_owned(),
-            source: new.source.to_owned(),
+            source: new.source.into(),
             key: new.key.clone(),
-            lane: new.lane.as_str().into(),
+            lane: new.lane.clone(),
             attempts: 0,
             received_at,
             due_at: 0,
             begun,
             slot: None,
-            payload: new.payload.as_slice().into(),
+            payload: new.payload.clone(),
         }),
         state: if new.dead.is_some() {
             State::Dead

@@ -19,11 +19,17 @@
 //! No method is called by two tasks at once with contradicting orders, but several may run side by side:
 //! a push while a settlement is being written, reads at any time.
 
+mod key;
 mod memory;
 mod postgres;
 mod sqlite;
 
-pub use self::{memory::MemoryStore, postgres::PostgresStore, sqlite::SqliteStore};
+pub use self::{
+    key::{Key, NoKey},
+    memory::MemoryStore,
+    postgres::PostgresStore,
+    sqlite::SqliteStore,
+};
 
 use std::{collections::HashSet, fmt, sync::Arc};
 
@@ -54,7 +60,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Vec<StoredTransaction>, JournalError>;
 
     /// Which of these keys are remembered.
-    async fn seen(&self, keys: &[String]) -> Result<HashSet<String>, JournalError>;
+    async fn seen(&self, keys: &[Key]) -> Result<HashSet<Key>, JournalError>;
 
     /// Stores entries that wait, durably, remembers their keys, and moves a cursor. A row whose key is
     /// remembered already is left out. Returns how many were stored.
@@ -185,8 +191,8 @@ pub struct Row {
     pub state: State,
     /// The class of its error.
     pub error: Option<String>,
-    /// The key that it is remembered by: opaque, of ASCII letters, digits, `-` and `_`, 22 bytes.
-    pub seen: Option<String>,
+    /// The key that it is remembered by.
+    pub seen: Option<Key>,
 }
 
 /// Joins the payload that waits in a slot with the one that came, to one that says what both say.
@@ -208,7 +214,7 @@ pub struct Settlement {
     /// Now, Unix time in ms: when the keys are remembered and the entries done.
     pub now: i64,
     /// Keys to be remembered. Some may be remembered already.
-    pub seen: Vec<String>,
+    pub seen: Vec<Key>,
     /// Entries to be stored, besides their keys. One whose id is stored already is left as it is.
     pub rows: Vec<Row>,
     /// Entries to be stored in a slot, in this order. One whose id is stored already is left as it is.

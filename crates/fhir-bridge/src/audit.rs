@@ -107,7 +107,7 @@ impl Bridge {
         let entry = delivery.entry();
         record.correlation = Some(correlation(delivery));
         let own = entry.key.clone().unwrap_or_else(|| entry.id.to_string());
-        let work = [entry.source.as_str(), own.as_str()];
+        let work = [&*entry.source, own.as_str()];
         let new = self
             .audit
             .note((&self.journal, self.audits), work, &record)

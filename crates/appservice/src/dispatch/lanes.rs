@@ -277,7 +277,7 @@ mod tests {
         Arc::new(Entry {
             id,
             reader: String::new(),
-            source: "test".to_owned(),
+            source: "test".into(),
             key: None,
             lane: lane.into(),
             attempts: 0,

@@ -1,11 +1,11 @@
 //! What stands in the journal.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
 use super::{PRESENCE, RECEIPT, TYPING};
+use crate::store::Key;
 
 /// An entry to be appended.
 #[derive(Clone)]
@@ -17,9 +17,9 @@ pub struct NewEntry {
     /// same key does nothing. `None`: never the same as any other.
     pub key: Option<String>,
     /// Entries of one lane are worked one at a time, in the order of their appending.
-    pub lane: String,
+    pub lane: Arc<str>,
     /// What the handler gets.
-    pub payload: Vec<u8>,
+    pub payload: Arc<[u8]>,
     /// Set when it is known from the start that nobody can handle it: it becomes a dead letter at
     /// once, and this is its error class (never content).
     pub dead: Option<&'static str>,
@@ -32,21 +32,25 @@ impl NewEntry {
     pub fn new(
         source: &'static str,
         key: impl Into<String>,
-        lane: impl Into<String>,
-        payload: Vec<u8>,
+        lane: impl Into<Arc<str>>,
+        payload: impl Into<Arc<[u8]>>,
     ) -> Self {
         Self {
             source,
             key: Some(key.into()),
             lane: lane.into(),
-            payload,
+            payload: payload.into(),
             dead: None,
         }
     }
 
     /// An entry that is never the same as any other: for what comes without anything to tell it by.
     #[must_use]
-    pub fn without_key(source: &'static str, lane: impl Into<String>, payload: Vec<u8>) -> Self {
+    pub fn without_key(
+        source: &'static str,
+        lane: impl Into<Arc<str>>,
+        payload: impl Into<Arc<[u8]>>,
+    ) -> Self {
         Self {
             key: None,
             ..Self::new(source, "", lane, payload)
@@ -72,7 +76,7 @@ pub struct Entry {
     /// Who reads it: empty, or the name of one of [`Builder::reader`](crate::Builder::reader).
     pub reader: String,
     /// Who made it.
-    pub source: String,
+    pub source: Cow<'static, str>,
     /// Its natural key within the source.
     pub key: Option<String>,
     /// The lane it is worked in.
@@ -96,7 +100,7 @@ impl Entry {
     /// Whether it passes: not worth a dead letter, since it is out of date before a person has looked
     /// at it.
     pub(crate) fn passes(&self) -> bool {
-        [TYPING, RECEIPT, PRESENCE].contains(&self.source.as_str())
+        [TYPING, RECEIPT, PRESENCE].contains(&&*self.source)
     }
 }
 
@@ -155,12 +159,13 @@ pub struct Stats {
     pub pushed_at: Option<i64>,
 }
 
-/// What an entry is remembered by: opaque, and of the same length whatever it stands for.
-pub(crate) fn seen_key(reader: &str, source: &str, key: &str) -> String {
+/// What an entry is remembered by.
+pub(crate) fn seen_key(reader: &str, source: &str, key: &str) -> Key {
     let mut hash = Sha256::new();
     for part in [reader, source, key] {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(part.as_bytes());
     }
-    URL_SAFE_NO_PAD.encode(&hash.finalize()[..16])
+    let hash: [u8; 32] = hash.finalize().into();
+    Key::from_hash(*hash.first_chunk().unwrap_or(&[0; 16]))
 }

@@ -38,7 +38,7 @@ impl Held {
         let lane = HeldLane {
             entry: entry.id,
             reader: entry.reader.clone(),
-            source: entry.source.clone(),
+            source: entry.source.clone().into_owned(),
             lane: entry.lane.clone(),
             attempts,
             received_at: entry.received_at,

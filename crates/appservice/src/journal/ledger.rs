@@ -13,7 +13,7 @@ use std::{
 use tokio::time::{Duration, Instant};
 
 use super::Entry;
-use crate::store::{LatestRow, Row, Settlement, State};
+use crate::store::{Key, LatestRow, Row, Settlement, State};
 
 /// Entries that wait for longer than this are stored as rows of their own.
 const STORE_AFTER: Duration = Duration::from_secs(2);
@@ -29,7 +29,7 @@ pub(crate) struct Open {
     /// Its id in the store.
     pub(crate) transaction: i64,
     /// Its entries that are to be handled, and the keys to remember them by.
-    pub(crate) entries: Vec<(Arc<Entry>, Option<String>)>,
+    pub(crate) entries: Vec<(Arc<Entry>, Option<Key>)>,
     /// Entries that are stored in any case: dead from the start, or kept.
     pub(crate) rows: Vec<Row>,
     /// Entries of which the latest counts: stored in any case, with ids that they get then.
@@ -47,7 +47,7 @@ struct Transaction {
 struct OpenEntry {
     transaction: i64,
     entry: Arc<Entry>,
-    seen: Option<String>,
+    seen: Option<Key>,
     done: bool,
     /// A settlement that would have stored it has failed, perhaps behind its commit.
     perhaps_stored: bool,
@@ -72,7 +72,7 @@ pub(crate) struct Ledger {
     transactions: BTreeMap<i64, Transaction>,
     entries: BTreeMap<i64, OpenEntry>,
     /// The keys of the entries that are open.
-    keys: HashSet<String>,
+    keys: HashSet<Key>,
     bytes: usize,
     /// Open entries that are done, and not written down.
     newly_done: BTreeSet<i64>,
@@ -90,7 +90,7 @@ impl Ledger {
     }
 
     /// Whether an entry with this key is open.
-    pub(crate) fn knows(&self, key: &str) -> bool {
+    pub(crate) fn knows(&self, key: &Key) -> bool {
         self.keys.contains(key)
     }
 
@@ -99,7 +99,7 @@ impl Ledger {
         for (entry, seen) in open.entries {
             left.insert(entry.id);
             self.bytes += entry.payload.len();
-            self.keys.extend(seen.clone());
+            self.keys.extend(seen);
             let open_entry = OpenEntry {
                 transaction: open.transaction,
                 entry: entry.clone(),
@@ -110,7 +110,7 @@ impl Ledger {
             self.entries.insert(entry.id, open_entry);
         }
         self.keys
-            .extend(open.rows.iter().filter_map(|row| row.seen.clone()));
+            .extend(open.rows.iter().filter_map(|row| row.seen));
         if left.is_empty() || !open.rows.is_empty() || !open.latest.is_empty() {
             self.to_write.insert(open.transaction);
         }
@@ -237,7 +237,7 @@ impl Ledger {
                 let Settlement {
                     rows, latest, seen, ..
                 } = &mut drawn.settlement;
-                seen.extend(transaction.rows.iter().filter_map(|row| row.seen.clone()));
+                seen.extend(transaction.rows.iter().filter_map(|row| row.seen));
                 rows.extend(transaction.rows.iter().cloned());
                 latest.extend(transaction.latest.iter().cloned());
                 drawn.rows.push(*id);
@@ -266,7 +266,7 @@ impl Ledger {
             return;
         };
         drawn.done.push(id);
-        drawn.settlement.seen.extend(open.seen.clone());
+        drawn.settlement.seen.extend(open.seen);
         if open.perhaps_stored {
             drawn.settlement.done.push(id);
         } else if self.keep_payloads {
@@ -314,7 +314,7 @@ impl Ledger {
             return 0;
         };
         drawn.stored.push(id);
-        drawn.settlement.seen.extend(open.seen.clone());
+        drawn.settlement.seen.extend(open.seen);
         drawn.settlement.rows.push(Row {
             entry: open.entry.clone(),
             state: State::Waiting,

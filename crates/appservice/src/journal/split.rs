@@ -117,12 +117,12 @@ pub(crate) fn split(txn_id: &str, body: &[u8], intake: &Intake) -> Result<Split,
 
 /// What can't be read is a dead letter; pushed again, it is still one.
 fn malformed(source: &'static str, json: &RawValue, class: &'static str) -> NewEntry {
-    let payload = json.get().as_bytes().to_vec();
+    let payload = json.get().as_bytes();
     NewEntry {
         source,
-        key: Some(format!("sha256:{:x}", Sha256::digest(&payload))),
-        lane: "malformed".to_owned(),
-        payload,
+        key: Some(format!("sha256:{:x}", Sha256::digest(payload))),
+        lane: "malformed".into(),
+        payload: payload.into(),
         dead: Some(class),
     }
 }

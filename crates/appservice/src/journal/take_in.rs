@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     measures,
-    store::{LatestRow, Row},
+    store::{Key, LatestRow, Row},
 };
 
 /// Transactions that are read from the store at once.
@@ -113,11 +113,11 @@ impl Journal {
             let ledger = lock(&self.0.ledger);
             for one in candidates.iter_mut().flat_map(|one| &mut one.events) {
                 if let Some(key) = &one.row.seen {
-                    one.known = ledger.knows(key) || !keys.insert(key.clone());
+                    one.known = ledger.knows(key) || !keys.insert(*key);
                 }
             }
         }
-        let keys: Vec<String> = keys.into_iter().collect();
+        let keys: Vec<Key> = keys.into_iter().collect();
         let seen = if keys.is_empty() {
             HashSet::new()
         } else {
@@ -217,7 +217,7 @@ impl Candidate {
 
 impl Candidates {
     /// Gives ids to those that are new.
-    fn open(self, seen: &HashSet<String>, feeds: &mut Feeds) -> Open {
+    fn open(self, seen: &HashSet<Key>, feeds: &mut Feeds) -> Open {
         let mut open = Open {
             transaction: self.transaction,
             entries: Vec::new(),
@@ -251,7 +251,7 @@ impl Open {
             .chain(self.latest.iter().map(|one| &one.row));
         let mut new = BTreeMap::new();
         for entry in events.chain(rows.map(|row| &row.entry)) {
-            *new.entry(entry.source.as_str()).or_insert(0) += 1;
+            *new.entry(&*entry.source).or_insert(0) += 1;
         }
         for (source, new) in new {
             measures::entries(source, new);
@@ -269,7 +269,7 @@ fn latest_row(latest: &Latest, reader: &str, received_at: i64) -> LatestRow {
     let entry = Entry {
         id: 0,
         reader: reader.to_owned(),
-        source: latest.source.to_owned(),
+        source: latest.source.into(),
         key: None,
         lane: latest.lane.as_str().into(),
         attempts: 0,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Bytes, Counts, LatestRow, Newest, Queue, Row, Settlement, State, Store, StoredTransaction,
+    Bytes, Counts, Key, LatestRow, Newest, Queue, Row, Settlement, State, Store, StoredTransaction,
     async_trait,
 };
 use crate::journal::{DeadLetter, Entry, JournalError};
@@ -31,7 +31,7 @@ struct Tables {
     /// Which entry has a slot.
     slots: HashMap<Arc<str>, i64>,
     /// When each key was remembered.
-    seen: HashMap<String, i64>,
+    seen: HashMap<Key, i64>,
     cursors: HashMap<String, String>,
     done: u64,
 }
@@ -103,10 +103,10 @@ impl Store for MemoryStore {
             .collect())
     }
 
-    async fn seen(&self, keys: &[String]) -> Result<HashSet<String>, JournalError> {
+    async fn seen(&self, keys: &[Key]) -> Result<HashSet<Key>, JournalError> {
         let tables = self.tables();
         let seen = keys.iter().filter(|key| tables.seen.contains_key(*key));
-        Ok(seen.cloned().collect())
+        Ok(seen.copied().collect())
     }
 
     async fn append(
@@ -320,7 +320,7 @@ impl Store for MemoryStore {
         for id in &entries {
             tables.entries.remove(id);
         }
-        let forgotten: Vec<String> = tables
+        let forgotten: Vec<Key> = tables
             .seen
             .iter()
             .filter(|(_, at)| keys.is_some_and(|keys| **at < keys))
@@ -336,11 +336,11 @@ impl Store for MemoryStore {
 
 impl Tables {
     /// Returns whether the key is new.
-    fn remember(&mut self, key: &str, now: i64) -> bool {
+    fn remember(&mut self, key: &Key, now: i64) -> bool {
         if self.seen.contains_key(key) {
             return false;
         }
-        self.seen.insert(key.to_owned(), now);
+        self.seen.insert(*key, now);
         true
     }
 
@@ -488,7 +488,7 @@ impl Stored {
         DeadLetter {
             id: entry.id,
             reader: entry.reader.clone(),
-            source: entry.source.clone(),
+            source: entry.source.clone().into_owned(),
             key: entry.key.clone(),
             lane: entry.lane.to_string(),
             attempts: entry.attempts,

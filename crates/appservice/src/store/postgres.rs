@@ -22,7 +22,9 @@ use self::{
     claim::Claim,
     link::{Link, patiently},
 };
-use super::{Bytes, Counts, Newest, Queue, Row, Settlement, Store, StoredTransaction, async_trait};
+use super::{
+    Bytes, Counts, Key, Newest, Queue, Row, Settlement, Store, StoredTransaction, async_trait,
+};
 use crate::journal::{DeadLetter, Entry, JournalError};
 
 /// Bodies that are read at once, unless one alone is larger.
@@ -224,12 +226,13 @@ impl Store for PostgresStore {
             .collect()
     }
 
-    async fn seen(&self, keys: &[String]) -> Result<HashSet<String>, JournalError> {
+    async fn seen(&self, keys: &[Key]) -> Result<HashSet<Key>, JournalError> {
+        let keys: Vec<&str> = keys.iter().map(Key::as_str).collect();
         let query = sqlx::query_scalar("SELECT key FROM seen WHERE key = ANY($1)").bind(keys);
         let mut session = self.reader.session().await?;
         let read = patiently(async { Ok(query.fetch_all(session.connection()).await?) }).await;
         let seen: Vec<String> = session.end(read)?;
-        Ok(seen.into_iter().collect())
+        Ok(seen.iter().filter_map(|key| key.parse().ok()).collect())
     }
 
     async fn append(

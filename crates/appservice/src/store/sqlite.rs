@@ -25,7 +25,9 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, Params};
 
 use self::{settled::Settled, worker::Worker, writer::Writer};
-use super::{Bytes, Counts, Newest, Queue, Row, Settlement, Store, StoredTransaction, async_trait};
+use super::{
+    Bytes, Counts, Key, Newest, Queue, Row, Settlement, Store, StoredTransaction, async_trait,
+};
 use crate::journal::{DeadLetter, Entry, JournalError};
 
 /// Pages of the log (of 4 KiB) that are left where they are: moving them would cost more than they do.
@@ -153,14 +155,14 @@ impl Store for SqliteStore {
         self.read(&self.reader, read).await
     }
 
-    async fn seen(&self, keys: &[String]) -> Result<HashSet<String>, JournalError> {
+    async fn seen(&self, keys: &[Key]) -> Result<HashSet<Key>, JournalError> {
         let (known, others): (Vec<_>, Vec<_>) = keys
             .iter()
             .filter(|key| !self.settled.is_new(key))
-            .cloned()
+            .copied()
             // Memory first: a key leaves it when it is in the table.
             .partition(|key| self.settled.knows(key));
-        let mut seen: HashSet<String> = known.into_iter().collect();
+        let mut seen: HashSet<Key> = known.into_iter().collect();
         if others.is_empty() {
             return Ok(seen);
         }

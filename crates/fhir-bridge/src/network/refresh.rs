@@ -239,7 +239,7 @@ mod tests {
         let mut because = Because::new("CareTeam/2/5");
         because.path.push(ResourceRef::parse("CareTeam/2").unwrap());
         let entry = entry(REFRESH, team.to_string(), &team, &because);
-        assert_eq!(entry.lane, "CareTeam/1");
+        assert_eq!(&*entry.lane, "CareTeam/1");
         assert_eq!(entry.key.as_deref(), Some("CareTeam/1<CareTeam/2/5"));
         let stored = Stored::parse(&entry.payload).unwrap();
         assert_eq!(stored.reference, "CareTeam/1");

@@ -77,7 +77,7 @@ impl World {
     pub(crate) async fn dead_letter(&self, key: &str, payload: &str) -> i64 {
         let entry = NewEntry {
             dead: Some("odd resource"),
-            ..NewEntry::new("fhir", key, "CommunicationRequest/7", payload.into())
+            ..NewEntry::new("fhir", key, "CommunicationRequest/7", payload.as_bytes())
         };
         self.desk.journal.append(&[entry], None).await.unwrap();
         let letters = self.desk.journal.dead_letters(0, 100).await.unwrap();

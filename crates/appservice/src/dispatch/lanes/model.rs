@@ -91,7 +91,7 @@ impl World {
         let entry = Arc::new(Entry {
             id: self.next_id,
             reader: String::new(),
-            source: "test".to_owned(),
+            source: "test".into(),
             key: None,
             lane: format!("lane {lane}").into(),
             attempts: 0,

@@ -4,7 +4,7 @@ fn entry(id: i64, bytes: usize) -> Arc<Entry> {
     Arc::new(Entry {
         id,
         reader: String::new(),
-        source: "test".to_owned(),
+        source: "test".into(),
         key: None,
         lane: "a".into(),
         attempts: 0,

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::journal::seen_key;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -61,15 +62,15 @@ fn op() -> impl Strategy<Value = Op> {
 #[derive(Default)]
 struct Disk {
     /// The keys of the entries of each transaction.
-    transactions: BTreeMap<i64, Vec<String>>,
-    seen: HashSet<String>,
+    transactions: BTreeMap<i64, Vec<Key>>,
+    seen: HashSet<Key>,
     waiting: BTreeMap<i64, Arc<Entry>>,
     latest: usize,
 }
 
 impl Disk {
     fn settle(&mut self, settlement: &Settlement) {
-        self.seen.extend(settlement.seen.iter().cloned());
+        self.seen.extend(settlement.seen.iter().copied());
         for row in &settlement.rows {
             self.waiting
                 .entry(row.entry.id)
@@ -85,12 +86,12 @@ impl Disk {
     }
 }
 
-fn entry(id: i64, key: Option<&str>) -> Entry {
+fn entry(id: i64, key: Option<&Key>) -> Entry {
     Entry {
         id,
         reader: String::new(),
-        source: "test".to_owned(),
-        key: key.map(ToOwned::to_owned),
+        source: "test".into(),
+        key: key.map(ToString::to_string),
         lane: "lane".into(),
         attempts: 0,
         received_at: 0,
@@ -107,9 +108,9 @@ struct World {
     now: Instant,
     next: i64,
     /// Entries that a dispatcher has, by id.
-    handed_out: BTreeMap<i64, String>,
+    handed_out: BTreeMap<i64, Key>,
     /// All keys that ever came, and whether it is written down that they are done.
-    keys: HashMap<String, bool>,
+    keys: HashMap<Key, bool>,
     latest: usize,
 }
 
@@ -131,10 +132,10 @@ impl World {
         self.next
     }
 
-    fn entry(&mut self, key: &str) -> Arc<Entry> {
+    fn entry(&mut self, key: &Key) -> Arc<Entry> {
         let id = self.id();
         assert!(!self.keys[key], "{key} was done and comes again");
-        self.handed_out.insert(id, key.to_owned());
+        self.handed_out.insert(id, *key);
         Arc::new(entry(id, Some(key)))
     }
 
@@ -201,8 +202,8 @@ impl World {
                 .map(|row| row.entry.key.clone())
                 .collect();
             for key in &drawn.settlement.seen {
-                if !rows.contains(&Some(key.clone())) {
-                    self.keys.insert(key.clone(), true);
+                if !rows.contains(&Some(key.to_string())) {
+                    self.keys.insert(*key, true);
                 }
             }
             self.ledger.written(&drawn);
@@ -215,7 +216,7 @@ impl World {
         self.ledger = Ledger::default();
         self.handed_out.clear();
         for (id, entry) in &self.disk.waiting {
-            let key = entry.key.clone().unwrap();
+            let key: Key = entry.key.as_deref().unwrap().parse().unwrap();
             assert!(!self.keys[&key], "{key} was done and comes again");
             self.handed_out.insert(*id, key);
         }
@@ -230,10 +231,9 @@ impl World {
             Op::TakeIn { entries, latest } => {
                 let transaction = self.id();
                 let keys: Vec<_> = (0..entries)
-                    .map(|nth| format!("{transaction}/{nth}"))
+                    .map(|nth| seen_key("", "test", &format!("{transaction}/{nth}")))
                     .collect();
-                self.keys
-                    .extend(keys.iter().map(|key| (key.clone(), false)));
+                self.keys.extend(keys.iter().map(|key| (*key, false)));
                 self.disk.transactions.insert(transaction, keys);
                 self.take_in(transaction, latest);
                 self.latest += usize::from(latest);
@@ -259,7 +259,7 @@ impl World {
                 .disk
                 .waiting
                 .values()
-                .any(|entry| entry.key.as_ref() == Some(key));
+                .any(|entry| entry.key.as_deref() == Some(key.as_str()));
             let remembered = self.disk.seen.contains(key);
             assert!(
                 in_transaction || remembered,

@@ -1,6 +1,6 @@
 //! Events of rooms, messages and state.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -26,7 +26,7 @@ struct Member<'a> {
 }
 
 pub(super) fn split(events: &[&RawValue], intake: &Intake, split: &mut Split) {
-    let mut wanted: HashMap<String, bool> = HashMap::new();
+    let mut wanted: HashMap<Arc<str>, bool> = HashMap::new();
     for event in events {
         let entry = entry(event);
         if let Some(rooms) = intake.rooms.as_ref().filter(|_| entry.dead.is_none()) {
@@ -55,12 +55,7 @@ fn entry(event: &RawValue) -> NewEntry {
         // No id has it, and not every database can store it.
         .filter(|head| !head.event_id.contains('\0') && !head.room_id.contains('\0'));
     match head {
-        Some(head) => NewEntry::new(
-            MATRIX,
-            head.event_id,
-            head.room_id,
-            event.get().as_bytes().to_vec(),
-        ),
+        Some(head) => NewEntry::new(MATRIX, head.event_id, head.room_id, event.get().as_bytes()),
         None => malformed(MATRIX, event, "event without event_id or room_id"),
     }
 }

@@ -12,7 +12,7 @@ fn an_odd_event_costs_only_itself() {
     let good: Vec<_> = entries
         .iter()
         .filter(|entry| entry.dead.is_none())
-        .map(|entry| (entry.key.as_deref(), entry.lane.as_str()))
+        .map(|entry| (entry.key.as_deref(), &*entry.lane))
         .collect();
     assert_eq!(good, [(Some("$1"), "!a"), (Some("$3"), "!b")]);
     assert_eq!(entries.len(), 10);

@@ -7,7 +7,7 @@ use sqlx::{PgConnection, Row as _, postgres::PgRow};
 use super::text;
 use crate::{
     journal::{DeadLetter, Entry, JournalError},
-    store::{LatestRow, Row, Settlement, State},
+    store::{Key, LatestRow, Row, Settlement, State},
 };
 
 /// Bytes of payload that go into one statement, unless one alone is larger.
@@ -128,7 +128,10 @@ pub(super) async fn append(
     rows: &[Row],
     now: i64,
 ) -> Result<u64, JournalError> {
-    let keys: Vec<&str> = rows.iter().filter_map(|row| row.seen.as_deref()).collect();
+    let keys: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row.seen.as_ref().map(Key::as_str))
+        .collect();
     let mut new = match keys.as_slice() {
         [] => HashSet::new(),
         keys => remember(commit, keys, now).await?,
@@ -136,7 +139,7 @@ pub(super) async fn append(
     // Of two rows with one key, the first.
     let rows = rows
         .iter()
-        .filter(|row| row.seen.as_ref().is_none_or(|key| new.remove(key)));
+        .filter(|row| row.seen.as_ref().is_none_or(|key| new.remove(key.as_str())));
     insert(commit, rows).await
 }
 
@@ -145,7 +148,7 @@ pub(super) async fn settle(
     settlement: &Settlement,
 ) -> Result<(), JournalError> {
     if !settlement.seen.is_empty() {
-        let keys: Vec<&str> = settlement.seen.iter().map(String::as_str).collect();
+        let keys: Vec<&str> = settlement.seen.iter().map(Key::as_str).collect();
         remember(commit, &keys, settlement.now).await?;
     }
     insert(commit, settlement.rows.iter()).await?;
@@ -226,7 +229,7 @@ pub(super) fn entry(row: &PgRow) -> Result<Entry, JournalError> {
     Ok(Entry {
         id: row.try_get(0)?,
         reader: text::read(row.try_get(1)?),
-        source: text::read(row.try_get(2)?),
+        source: text::read(row.try_get(2)?).into(),
         key: row.try_get::<Option<String>, _>(3)?.map(text::read),
         lane: text::read(row.try_get(4)?).into(),
         slot: row
@@ -244,7 +247,7 @@ pub(super) fn dead_letter(row: &PgRow) -> Result<DeadLetter, JournalError> {
     Ok(DeadLetter {
         id: row.try_get(0)?,
         reader: text::read(row.try_get(1)?),
-        source: text::read(row.try_get(2)?),
+        source: text::read(row.try_get(2)?).into(),
         key: row.try_get::<Option<String>, _>(3)?.map(text::read),
         lane: text::read(row.try_get(4)?),
         attempts: attempts(row.try_get(5)?),

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     /// As the journal makes them.
-    fn key(number: usize) -> String {
+    fn key(number: usize) -> crate::store::Key {
         crate::journal::seen_key("", "matrix", &number.to_string())
     }
 

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::{filter::Filter, settled::Settled};
 use crate::{
     journal::{DeadLetter, Entry, JournalError},
-    store::{LatestRow, Queue, Row, Settlement, State, StoredTransaction},
+    store::{Key, LatestRow, Queue, Row, Settlement, State, StoredTransaction},
 };
 
 /// Bodies that are read at once, unless one alone is larger.
@@ -53,10 +53,7 @@ pub(super) fn transactions(
 }
 
 /// Which of these keys are in the table.
-pub(super) fn seen(
-    connection: &Connection,
-    keys: Vec<String>,
-) -> Result<Vec<String>, JournalError> {
+pub(super) fn seen(connection: &Connection, keys: Vec<Key>) -> Result<Vec<Key>, JournalError> {
     // All in one look: each would lock the file, and read anew what has changed.
     let look = connection.unchecked_transaction()?;
     let mut found = Vec::new();

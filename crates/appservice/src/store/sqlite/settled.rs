@@ -13,16 +13,15 @@ use std::{
 use rusqlite::{Connection, Transaction, params};
 
 use super::{filter::Filter, writer::Writer};
-use crate::{journal::JournalError, store::Settlement};
+use crate::{
+    journal::JournalError,
+    store::{Key, Settlement},
+};
 
-/// As the journal makes them.
-const KEY_BYTES: usize = 22;
 /// Keys and transactions that are moved in one commit: a push may wait for it.
 const MOVED_AT_ONCE: usize = 1024;
 /// Keys that are in memory at most, but for those of the last settlements.
 const MOST_KEYS: usize = 16 * 1024;
-
-type Key = [u8; KEY_BYTES];
 
 /// What is known from memory.
 #[derive(Debug, Default)]
@@ -62,7 +61,7 @@ impl Settled {
             state.push(Row {
                 id: row.get(0)?,
                 at: row.get(1)?,
-                keys: row.get_ref(2)?.as_blob()?.as_chunks().0.to_vec(),
+                keys: keys(row.get_ref(2)?.as_blob()?),
                 transactions: unpack(row.get_ref(3)?.as_blob()?),
                 done: row.get(4)?,
             });
@@ -76,12 +75,12 @@ impl Settled {
     }
 
     /// Whether a key is known from memory.
-    pub(super) fn knows(&self, key: &str) -> bool {
-        Key::try_from(key.as_bytes()).is_ok_and(|key| self.state().keys.contains(&key))
+    pub(super) fn knows(&self, key: &Key) -> bool {
+        self.state().keys.contains(key)
     }
 
     /// Whether a key is surely neither in memory nor in the table.
-    pub(super) fn is_new(&self, key: &str) -> bool {
+    pub(super) fn is_new(&self, key: &Key) -> bool {
         // Memory first: a key leaves it when it is in the filter.
         !self.knows(key) && self.filter.excludes(key.as_bytes())
     }
@@ -138,21 +137,17 @@ pub(super) fn write(
     settlement: &Settlement,
     done: i64,
 ) -> Result<Written, JournalError> {
-    let keys: Result<Vec<Key>, _> = settlement
-        .seen
-        .iter()
-        .map(|key| Key::try_from(key.as_bytes()))
-        .collect();
     let row = Row {
         id: settled.state().newest + 1,
         at: settlement.now,
-        keys: keys.map_err(|_| JournalError::Store("a key that is not of 22 bytes".into()))?,
+        keys: settlement.seen.clone(),
         transactions: settlement.transactions.clone(),
         done,
     };
     if row.keys.is_empty() && row.transactions.is_empty() && row.done == 0 {
         return Ok(Written(None));
     }
+    let keys: Vec<u8> = row.keys.iter().flat_map(|key| *key.as_bytes()).collect();
     commit
         .prepare_cached(
             "INSERT INTO settled (id, at, keys, transactions, done) VALUES (?, ?, ?, ?, ?)",
@@ -160,7 +155,7 @@ pub(super) fn write(
         .execute(params![
             row.id,
             row.at,
-            row.keys.as_flattened(),
+            keys,
             pack(&row.transactions),
             row.done,
         ])?;
@@ -200,8 +195,8 @@ pub(super) fn move_some(writer: &mut Writer) -> Result<bool, JournalError> {
         let mut remember = commit
             .prepare_cached("INSERT INTO seen (key, at) VALUES (?, ?) ON CONFLICT DO NOTHING")?;
         for (key, at) in &keys {
-            settled.filter.add(key);
-            remember.execute(params![&key[..], at])?;
+            settled.filter.add(key.as_bytes());
+            remember.execute(params![&key.as_bytes()[..], at])?;
         }
         let mut remove = commit.prepare_cached("DELETE FROM inbox WHERE id = ?")?;
         for id in &transactions {
@@ -224,6 +219,11 @@ pub(super) fn move_some(writer: &mut Writer) -> Result<bool, JournalError> {
     }
     state.rows.drain(..rows.len());
     Ok(!state.rows.is_empty())
+}
+
+fn keys(bytes: &[u8]) -> Vec<Key> {
+    let keys = bytes.chunks_exact(Key::BYTES);
+    keys.filter_map(|key| Key::try_from(key).ok()).collect()
 }
 
 fn pack(ids: &[i64]) -> Vec<u8> {

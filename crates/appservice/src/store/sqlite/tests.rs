@@ -3,7 +3,7 @@
 use super::*;
 use crate::journal::seen_key;
 
-fn key(number: u32) -> String {
+fn key(number: u32) -> Key {
     seen_key("", "matrix", &number.to_string())
 }
 
@@ -82,7 +82,7 @@ async fn an_appended_key_that_was_settled_is_not_new() {
         let entry = Entry {
             id: 1,
             reader: String::new(),
-            source: "test".to_owned(),
+            source: "test".into(),
             key: None,
             lane: "lane".into(),
             attempts: 0,
@@ -115,6 +115,6 @@ async fn memory_is_bounded_however_much_is_settled() {
         store.settle(&Arc::new(settlement)).await.unwrap();
         assert!(store.settled.keys() < 20_000);
     }
-    let all: Vec<String> = (0..40_000).map(key).collect();
+    let all: Vec<Key> = (0..40_000).map(key).collect();
     assert_eq!(store.seen(&all).await.unwrap().len(), all.len());
 }

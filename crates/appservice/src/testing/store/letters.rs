@@ -30,7 +30,7 @@ pub(super) async fn a_failed_entry_waits_with_what_is_known_of_it(store: &dyn St
 pub(super) async fn dead_letters_are_listed_in_order_in_pieces(store: &dyn Store) {
     let odd = Entry {
         reader: ODD.to_owned(),
-        source: ODD.to_owned(),
+        source: ODD.into(),
         key: None,
         ..entry(7, ODD)
     };
@@ -50,7 +50,7 @@ pub(super) async fn dead_letters_are_listed_in_order_in_pieces(store: &dyn Store
     let expected = DeadLetter {
         id: 7,
         reader: ODD.to_owned(),
-        source: ODD.to_owned(),
+        source: ODD.into(),
         key: None,
         lane: ODD.to_owned(),
         attempts: 10,

@@ -8,13 +8,13 @@ use super::rows::{
 };
 use crate::{
     journal::Entry,
-    store::{Counts, LatestRow, Row, Settlement, State, Store},
+    store::{Counts, Key, LatestRow, Row, Settlement, State, Store},
 };
 
 pub(super) async fn what_is_kept_waits_when_it_is_released(store: &dyn Store) {
     let mut other = in_state(2, State::Kept);
     other.entry = Entry {
-        source: "other".to_owned(),
+        source: "other".into(),
         ..entry(2, "lane")
     }
     .into();
@@ -72,7 +72,7 @@ pub(super) async fn payloads_and_keys_go_when_their_time_is_over(store: &dyn Sto
     assert_eq!(store.seen(&keys).await.unwrap().len(), 2);
     // The keys of the older.
     assert!(!store.purge(NOW, Some(NOW + 1)).await.unwrap());
-    let seen: Vec<String> = store.seen(&keys).await.unwrap().into_iter().collect();
+    let seen: Vec<Key> = store.seen(&keys).await.unwrap().into_iter().collect();
     assert_eq!(seen, [key(1)]);
     // What waits and what is dead has no such time.
     assert!(!store.purge(i64::MAX, Some(i64::MAX)).await.unwrap());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     journal::{Entry, JournalError},
-    store::{Bytes, LatestRow, Merge, Queue, Row, Settlement, State, Store},
+    store::{Bytes, Key, LatestRow, Merge, Queue, Row, Settlement, State, Store},
 };
 
 pub(super) const NOW: i64 = 1_700_000_000_000;
@@ -19,7 +19,7 @@ pub(super) fn entry(id: i64, lane: &str) -> Entry {
     Entry {
         id,
         reader: String::new(),
-        source: "test".to_owned(),
+        source: "test".into(),
         key: Some(format!("key {id}")),
         lane: lane.into(),
         attempts: 0,
@@ -54,8 +54,9 @@ pub(super) fn in_state(id: i64, state: State) -> Row {
 }
 
 /// A key as the journal makes them, told apart by a number.
-pub(super) fn key(number: u32) -> String {
-    format!("key-of-22-bytes_{number:06}")
+pub(super) fn key(number: u32) -> Key {
+    let key = format!("key-of-22-bytes_{number:06}");
+    key.parse().unwrap()
 }
 
 /// A row that is remembered by a key.

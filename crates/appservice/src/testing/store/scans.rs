@@ -12,7 +12,7 @@ use crate::{
 pub(super) async fn an_entry_comes_back_as_it_was_stored(store: &dyn Store) {
     let odd = Entry {
         reader: ODD.to_owned(),
-        source: ODD.to_owned(),
+        source: ODD.into(),
         key: Some(ODD.to_owned()),
         lane: ODD.into(),
         attempts: u32::MAX,

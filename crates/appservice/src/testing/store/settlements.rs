@@ -6,11 +6,11 @@ use super::rows::{
 };
 use crate::{
     journal::Entry,
-    store::{Settlement, State, Store},
+    store::{Key, Settlement, State, Store},
 };
 
 pub(super) async fn keys_are_remembered(store: &dyn Store) {
-    let keys: Vec<String> = (1..=3).map(key).collect();
+    let keys: Vec<Key> = (1..=3).map(key).collect();
     assert!(store.seen(&keys).await.unwrap().is_empty());
     assert!(store.seen(&[]).await.unwrap().is_empty());
     let settlement = Settlement {
