@@ -165,7 +165,7 @@ impl Store for Memory {
         Ok(keys
             .iter()
             .filter(|key| tables.seen.contains_key(*key))
-            .cloned()
+            .copied()
             .collect())
     }
 
@@ -358,10 +358,7 @@ impl Store for Memory {
             .seen
             .iter()
             .filter(|(_, at)| keys.is_some_and(|keys| **at < keys));
-        let old: Vec<_> = old
-            .map(|(key, _)| key.clone())
-            .take(PURGED_AT_ONCE)
-            .collect();
+        let old: Vec<_> = old.map(|(key, _)| *key).take(PURGED_AT_ONCE).collect();
         for id in &done {
             tables.rows.remove(id);
         }

@@ -16,7 +16,7 @@ pub(crate) use self::local::tell_lint;
 use crate::{config::Config, report::Report};
 
 /// How long a single step may take. The FHIR server has longer: as long as the bridge itself waits for its answers, and
-/// what took longer than this is told. (HAPI's first CapabilityStatement is 1.5 MB, and takes a busy server some time.)
+/// what took longer than this is told. (HAPI's first `CapabilityStatement` is 1.5 MB, and takes a busy server some time.)
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is looked at, and how.

@@ -4,35 +4,67 @@
 //! Handlers that go on meanwhile would take the processor from the thread that stores, for a slice of time that is
 //! longer than storing takes. They lose nothing by waiting: what waits is worked off all the same.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
-use tokio::{sync::Notify, time::Duration};
+use tokio::sync::Notify;
 
-/// How long is waited at the most for pushes that follow each other without a pause.
+use super::lock;
+
+/// How long is waited at the most.
 const AT_MOST: Duration = Duration::from_millis(1);
+/// Pushes with a shorter pause between them follow each other: whoever sends them is behind.
+const PAUSE: Duration = Duration::from_micros(300);
 
 /// Pushes that are being stored.
 #[derive(Debug)]
 pub(super) struct Way {
-    pushes: AtomicUsize,
+    state: Mutex<State>,
     free: Notify,
     at_most: Duration,
+    pause: Duration,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pushes: usize,
+    /// When the last push ended.
+    ended: Option<Instant>,
+    /// The last push followed another one: the next is to be expected.
+    follows: bool,
 }
 
 impl Default for Way {
     fn default() -> Self {
         Self {
-            pushes: AtomicUsize::new(0),
+            state: Mutex::default(),
             free: Notify::new(),
             at_most: AT_MOST,
+            pause: PAUSE,
         }
     }
 }
 
 impl Way {
+    /// Whether a push has ended just now.
+    fn ended(&self, state: &State) -> bool {
+        let ended = state.ended;
+        ended.is_some_and(|ended| ended.elapsed() < self.pause)
+    }
+
+    /// Whether a push is being stored, or the next is to be expected.
+    fn is_taken(&self) -> bool {
+        let state = lock(&self.state);
+        state.pushes > 0 || (state.follows && self.ended(&state))
+    }
+
     /// A push begins. It ends when what is returned is dropped.
     pub(super) fn take(&self) -> Taken<'_> {
-        self.pushes.fetch_add(1, Ordering::AcqRel);
+        let mut state = lock(&self.state);
+        state.follows = self.ended(&state);
+        state.pushes += 1;
         Taken(self)
     }
 
@@ -40,9 +72,17 @@ impl Way {
     pub(super) async fn make(&self) {
         // It hears of what happens from here on, also before it is polled.
         let free = self.free.notified();
-        if self.pushes.load(Ordering::Acquire) > 0 {
-            let _ = tokio::time::timeout(self.at_most, free).await;
+        if !self.is_taken() {
+            return;
         }
+        let free = async {
+            free.await;
+            if lock(&self.state).follows {
+                // The next would come upon what is begun now.
+                std::future::pending::<()>().await;
+            }
+        };
+        let _ = tokio::time::timeout(self.at_most, free).await;
     }
 }
 
@@ -52,7 +92,10 @@ pub(super) struct Taken<'a>(&'a Way);
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        if self.0.pushes.fetch_sub(1, Ordering::AcqRel) == 1 {
+        let mut state = lock(&self.0.state);
+        state.pushes -= 1;
+        if state.pushes == 0 {
+            state.ended = Some(Instant::now());
             self.0.free.notify_waiters();
         }
     }
@@ -64,12 +107,18 @@ mod tests {
 
     use super::*;
 
+    /// One where nobody gives up waiting, and pushes follow each other however late they come.
+    fn patient() -> Way {
+        Way {
+            at_most: Duration::from_hours(1),
+            pause: Duration::from_hours(1),
+            ..Way::default()
+        }
+    }
+
     #[tokio::test]
     async fn what_is_pushed_goes_first_until_the_last_of_it_is_stored() {
-        let way = Way {
-            at_most: Duration::from_hours(1),
-            ..Way::default()
-        };
+        let way = patient();
         assert!(way.make().now_or_never().is_some(), "nobody is on the way");
         let (one, other) = (way.take(), way.take());
         let mut waiting = Box::pin(way.make());
@@ -80,6 +129,22 @@ mod tests {
         drop(other);
         waiting.await;
         assert!(way.make().now_or_never().is_some(), "it is free again");
+    }
+
+    #[tokio::test]
+    async fn behind_one_of_a_row_the_next_is_expected_for_a_while() {
+        let way = patient();
+        drop(way.take());
+        assert!(way.make().now_or_never().is_some(), "it came alone");
+        let taken = way.take();
+        let mut waiting = Box::pin(way.make());
+        assert!((&mut waiting).now_or_never().is_none());
+        drop(taken);
+        let still = (&mut waiting).now_or_never();
+        assert!(still.is_none(), "it is free, and will not be for long");
+        assert!(way.make().now_or_never().is_none());
+        lock(&way.state).ended = None;
+        assert!(way.make().now_or_never().is_some(), "nothing followed");
     }
 
     #[tokio::test]

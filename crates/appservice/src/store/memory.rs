@@ -324,7 +324,7 @@ impl Store for MemoryStore {
             .seen
             .iter()
             .filter(|(_, at)| keys.is_some_and(|keys| **at < keys))
-            .map(|(key, _)| key.clone())
+            .map(|(key, _)| *key)
             .take(PURGE_AT_ONCE)
             .collect();
         for key in &forgotten {

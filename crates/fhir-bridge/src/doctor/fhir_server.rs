@@ -72,7 +72,7 @@ impl Server<'_> {
                     .as_deref()
                     .unwrap_or("software that doesn't say its name");
                 let seen = format!("FHIR {}, {software}", info.fhir_version);
-                self.told(&check, &seen, began, report);
+                told(&check, &seen, began, report);
                 Some(info)
             }
             Ok(info) => {
@@ -88,20 +88,6 @@ impl Server<'_> {
                 report.fail(&check, chain(&error), advice);
                 None
             }
-        }
-    }
-
-    /// It answered, and perhaps only just: the bridge waits longer than people like to.
-    fn told(&self, check: &str, seen: &str, began: Instant, report: &mut Report) {
-        let took = began.elapsed();
-        if took < PATIENCE {
-            report.ok(check, seen);
-        } else {
-            report.warn(
-                check,
-                format!("{seen}; it took {} s to answer", took.as_secs()),
-                OVERLOADED,
-            );
         }
     }
 
@@ -153,7 +139,7 @@ impl Server<'_> {
                 return false;
             }
         };
-        self.told(&check, &seen, began, report);
+        told(&check, &seen, began, report);
         true
     }
 
@@ -242,6 +228,20 @@ impl Server<'_> {
         if network::reach(&check, "fhir.notify_url", url, report).await {
             report.ok(&check, "`notify_url` leads somewhere from here; see the bridge's log for whether the server reaches it, too");
         }
+    }
+}
+
+/// It answered, and perhaps only just: the bridge waits longer than people like to.
+fn told(check: &str, seen: &str, began: Instant, report: &mut Report) {
+    let took = began.elapsed();
+    if took < PATIENCE {
+        report.ok(check, seen);
+    } else {
+        report.warn(
+            check,
+            format!("{seen}; it took {} s to answer", took.as_secs()),
+            OVERLOADED,
+        );
     }
 }
 

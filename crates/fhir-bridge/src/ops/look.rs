@@ -126,7 +126,7 @@ impl Look {
         patiently(asked).await
     }
 
-    /// Whether each FHIR server lets the bridge search. Its CapabilityStatement would say less and cost more: HAPI's is
+    /// Whether each FHIR server lets the bridge search. Its `CapabilityStatement` would say less and cost more: HAPI's is
     /// 1.5 MB, made anew each minute without asking its database.
     async fn fhir(&self) -> Result<(), String> {
         for bridge in self.servers.iter() {

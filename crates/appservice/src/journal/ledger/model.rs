@@ -144,7 +144,7 @@ impl World {
         let entries = keys
             .iter()
             .filter(|key| !self.disk.seen.contains(*key))
-            .cloned()
+            .copied()
             .collect::<Vec<_>>();
         let entries = entries
             .into_iter()

@@ -247,7 +247,7 @@ pub(super) fn dead_letter(row: &PgRow) -> Result<DeadLetter, JournalError> {
     Ok(DeadLetter {
         id: row.try_get(0)?,
         reader: text::read(row.try_get(1)?),
-        source: text::read(row.try_get(2)?).into(),
+        source: text::read(row.try_get(2)?),
         key: row.try_get::<Option<String>, _>(3)?.map(text::read),
         lane: text::read(row.try_get(4)?),
         attempts: attempts(row.try_get(5)?),
