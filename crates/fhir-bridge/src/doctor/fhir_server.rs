@@ -2,7 +2,7 @@
 
 use fhir::{Condition, Edit, Error, FhirClient, Identifier, ResourceType, ServerInfo, Unavailable};
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use super::{PATIENCE, network};
 use crate::{
@@ -72,7 +72,7 @@ impl Server<'_> {
                     .as_deref()
                     .unwrap_or("software that doesn't say its name");
                 let seen = format!("FHIR {}, {software}", info.fhir_version);
-                told(&check, &seen, began, report);
+                told(&check, &seen, began.elapsed(), report);
                 Some(info)
             }
             Ok(info) => {
@@ -139,7 +139,7 @@ impl Server<'_> {
                 return false;
             }
         };
-        told(&check, &seen, began, report);
+        told(&check, &seen, began.elapsed(), report);
         true
     }
 
@@ -232,8 +232,7 @@ impl Server<'_> {
 }
 
 /// It answered, and perhaps only just: the bridge waits longer than people like to.
-fn told(check: &str, seen: &str, began: Instant, report: &mut Report) {
-    let took = began.elapsed();
+fn told(check: &str, seen: &str, took: Duration, report: &mut Report) {
     if took < PATIENCE {
         report.ok(check, seen);
     } else {
@@ -254,4 +253,24 @@ fn is_late(error: &Error) -> bool {
             ..
         }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Outcome;
+
+    #[test]
+    fn an_answer_that_took_long_is_a_warning_and_no_failure() {
+        let mut report = Report::new(true);
+        told(
+            "a",
+            "b",
+            PATIENCE.saturating_sub(Duration::from_millis(1)),
+            &mut report,
+        );
+        assert_eq!(report.count(Outcome::Ok), 1);
+        told("a", "b", PATIENCE, &mut report);
+        assert_eq!(report.count(Outcome::Warning), 1);
+    }
 }
