@@ -121,7 +121,7 @@ impl Bridge {
             None => None,
         };
         let phase = own.max(self.phase_of_team(thread, team.as_ref()).await?);
-        let known = self.links.room(reference).await.map_err(failure::links)?;
+        let known = self.known_room(bot, thread).await?;
         if known.is_none() && phase != Phase::Open {
             // It is looked at again when its care team changes, and what is written meanwhile is fetched then.
             self.links

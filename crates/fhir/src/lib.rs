@@ -70,7 +70,7 @@ pub use model::{
     Participant, Payload, Person, PersonKind, ROOM_KEY_SYSTEM, RequestStatus,
     SOURCE_SYSTEM_EXTENSION, SOURCE_SYSTEM_MATRIX, Sender, TASK_KEY_SYSTEM, Task, TaskStatus, Text,
     add_participant, add_recipient, end_participation, event_identifiers, matrix_user_id,
-    payload_json, remove_recipient, tag_event, with_event_identifier,
+    payload_json, remove_recipient, room_of_thread, tag_event, with_event_identifier,
 };
 pub use notification::{Notification, NotificationKind};
 pub use raw::RawResource;

@@ -34,6 +34,8 @@ pub struct Thread {
     pub author: Option<Ref>,
     /// When it began.
     pub began: Option<Instant>,
+    /// The room that it began as, where people made that one: its id, as the record has it.
+    pub began_as: Option<String>,
 }
 
 impl Thread {
@@ -101,6 +103,7 @@ impl Threads {
 fn of_request(request: CommunicationRequest) -> Thread {
     let began_by = request.requester.iter().chain(&request.sender);
     Thread {
+        began_as: fhir::room_of_thread(&request.identifiers).map(str::to_owned),
         phase: Phase::of_request(request.status),
         participants: began_by.chain(&request.recipients).cloned().collect(),
         author: request.requester.or(request.sender),
@@ -116,6 +119,7 @@ fn of_request(request: CommunicationRequest) -> Thread {
 /// What a header answers (`inResponseTo`) says nothing to a room: of whatever it is, the answer is another conversation.
 fn of_header(header: Communication) -> Thread {
     Thread {
+        began_as: fhir::room_of_thread(&header.identifiers).map(str::to_owned),
         phase: Phase::of_header(header.status),
         participants: (header.sender.iter().chain(&header.recipients))
             .cloned()
@@ -245,6 +249,7 @@ mod tests {
             assert_eq!(read.author, Some(new.requester.clone().into()));
             assert_eq!(read.subject, new.subject);
             assert_eq!(read.began, Some(new.authored_on.clone()));
+            assert_eq!(read.began_as.as_ref(), Some(&new.room_id));
             let last = read.participants.last().cloned();
             assert_eq!(last, Some(Ref::from(new.recipients[0].clone())));
         }

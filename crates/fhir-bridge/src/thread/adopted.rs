@@ -7,11 +7,15 @@
 
 use fhir::{Instant, NewThread, PersonKind, ResourceRef, ResourceType};
 use matrix_appservice::{
-    Delivery, Event, HandlerResult,
-    ruma::{RoomId, events::room::member::MembershipState},
+    Delivery, Event, HandlerError, HandlerResult, Intent,
+    ruma::{OwnedRoomId, RoomId, events::room::member::MembershipState},
 };
 
-use crate::{bridge::Bridge, failure, mapping::room_state::RoomState};
+use crate::{
+    bridge::Bridge,
+    failure,
+    mapping::{room_state::RoomState, thread::Thread},
+};
 
 impl Bridge {
     /// An `m.space.child`.
@@ -55,12 +59,69 @@ impl Bridge {
         if linked.map_err(failure::links)?.is_some() {
             return self.links.unhang(room).await.map_err(failure::links);
         }
-        let hung = self.links.hung(room).await.map_err(failure::links)?;
-        let Some((team_ref, user)) = hung else {
+        let Some(new) = self.new_thread(&delivery.bot(), room).await? else {
             return Ok(());
         };
+        let created = {
+            // The room's lane and the space's may both be here.
+            let _making = self.making_room(&new.care_team).await;
+            self.fhir
+                .create_if_none_exist(&self.server.threads.write(&new), &new.condition())
+                .await
+                .map_err(failure::fhir)?
+        };
+        self.take_hung(&created.reference, room).await?;
+        tracing::info!(resource = %created.reference, %room, was_there = created.was_there, "a room that somebody made became a conversation");
+        Ok(())
+    }
+
+    /// The room of a conversation, where it has one.
+    ///
+    /// One that began as a room may be read from the record before whoever put it there could note the room: the
+    /// FHIR server tells of it while its answer is still under way, or the bridge stopped in between. Then this notes
+    /// it, so that no second room is made for those who talk in theirs.
+    pub(super) async fn known_room(
+        &self,
+        bot: &Intent,
+        thread: &Thread,
+    ) -> Result<Option<OwnedRoomId>, HandlerError> {
+        let reference = &thread.reference;
+        let room = thread.began_as.as_deref();
+        // Before the link is looked for: it is noted first, and what hangs forgotten then.
+        if let Some(room) = room.and_then(|room| RoomId::parse(room).ok())
+            && let linked = self.links.resource_of_room(&room).await
+            && linked.map_err(failure::links)?.is_none()
+            && let Some(new) = self.new_thread(bot, &room).await?
+            && thread.care_team() == Some(&new.care_team)
+        {
+            self.take_hung(reference, &room).await?;
+            tracing::info!(resource = %reference, %room, "a conversation that began as a room has that room");
+        }
+        self.links.room(reference).await.map_err(failure::links)
+    }
+
+    /// Notes that a conversation's room is the one that hangs in its space, unless it has one by now.
+    async fn take_hung(&self, thread: &ResourceRef, room: &RoomId) -> HandlerResult {
+        let _making = self.making_room(thread).await;
+        let known = self.links.room(thread).await.map_err(failure::links)?;
+        if known.is_none() {
+            self.link_room(thread, room).await?;
+        }
+        self.links.unhang(room).await.map_err(failure::links)
+    }
+
+    /// The conversation that a room becomes which somebody hung into a space, if that somebody may.
+    async fn new_thread(
+        &self,
+        bot: &Intent,
+        room: &RoomId,
+    ) -> Result<Option<NewThread>, HandlerError> {
+        let hung = self.links.hung(room).await.map_err(failure::links)?;
+        let Some((team_ref, user)) = hung else {
+            return Ok(None);
+        };
         let Some(now) = self.read_team_now(&team_ref).await? else {
-            return Ok(());
+            return Ok(None);
         };
         let requester = self.person_of(&user).await?;
         let maker = now.roster.members.iter().find(|member| {
@@ -70,14 +131,18 @@ impl Bridge {
         });
         let Some(maker) = maker.filter(|member| is_professional(member.person.kind)) else {
             tracing::info!(%room, resource = %team_ref, "a room in a space is not bridged: who hung it there is no professional of the care team");
-            return Ok(());
+            return Ok(None);
         };
         let requester = maker.person.reference.clone();
-        let bot = delivery.bot();
-        let state = RoomState::read(bot.all_state(room).await?);
+        let state = match bot.all_state(room).await {
+            Ok(events) => RoomState::read(events),
+            // Removed from it meanwhile.
+            Err(error) if error.is_forbidden() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
         if state.is_open() {
             tracing::warn!(%room, resource = %team_ref, "a room in a space is not bridged: everybody may read what is said there; close it and hang it there again");
-            return Ok(());
+            return Ok(None);
         }
         let mut recipients: Vec<ResourceRef> = Vec::new();
         for (user, membership) in state.members() {
@@ -96,24 +161,14 @@ impl Bridge {
                 recipients.push(person);
             }
         }
-        let new = NewThread {
+        Ok(Some(NewThread {
             room_id: room.to_string(),
-            care_team: team_ref.clone(),
+            care_team: team_ref,
             subject: now.team.subject.clone(),
             requester,
             recipients,
             authored_on: Instant::now(),
-        };
-        let _making = self.making_room(&team_ref).await;
-        let created = self
-            .fhir
-            .create_if_none_exist(&self.server.threads.write(&new), &new.condition())
-            .await
-            .map_err(failure::fhir)?;
-        self.link_room(&created.reference, room).await?;
-        self.links.unhang(room).await.map_err(failure::links)?;
-        tracing::info!(resource = %created.reference, %room, was_there = created.was_there, "a room that somebody made became a conversation");
-        Ok(())
+        }))
     }
 }
 

@@ -7,7 +7,11 @@
     reason = "a test that cannot go on fails; each of these is a story told from its beginning"
 )]
 
+mod adopted;
 mod back;
+#[allow(dead_code, reason = "the tests of failures need all of it")]
+#[path = "../failures/between.rs"]
+mod between;
 mod headers;
 mod members;
 mod moving;

@@ -29,6 +29,12 @@ impl Stage {
         Self::set_with(json!({})).await
     }
 
+    /// Where the FHIR server is.
+    pub(crate) async fn fhir() -> url::Url {
+        let testbed = Testbed::shared().await.unwrap();
+        testbed.start_fhir().await.unwrap()
+    }
+
     /// With more of the configuration; below `fhir`, beside what every bridge here has there.
     pub(crate) async fn set_with(mut more: Value) -> Self {
         let testbed = Testbed::shared().await.unwrap();

@@ -31,7 +31,7 @@ pub use new_communication::{
     InvalidMessage, NewCommunication, NewPayload, Sender, event_identifiers, payload_json,
     with_event_identifier,
 };
-pub use new_thread::{NewThread, ROOM_KEY_SYSTEM};
+pub use new_thread::{NewThread, ROOM_KEY_SYSTEM, room_of_thread};
 pub use participation::{add_participant, add_recipient, end_participation, remove_recipient};
 pub use person::{MatrixAccount, Person, PersonKind};
 pub use tag::tag_event;

@@ -87,10 +87,25 @@ impl NewThread {
     }
 
     fn key(&self) -> Identifier {
-        Identifier {
-            system: Some(ROOM_KEY_SYSTEM.to_owned()),
-            value: format!("{:x}", Sha256::digest(self.room_id.as_bytes())),
-        }
+        key(&self.room_id)
+    }
+}
+
+/// The room that a conversation began as, by its identifiers: of those that [`NewThread`] writes, both have to be there and
+/// agree.
+#[must_use]
+pub fn room_of_thread(identifiers: &[Identifier]) -> Option<&str> {
+    identifiers
+        .iter()
+        .filter(|one| one.system.as_deref() == Some(MATRIX_ROOM_ID_SYSTEM))
+        .map(|one| one.value.as_str())
+        .find(|room| identifiers.contains(&key(room)))
+}
+
+fn key(room_id: &str) -> Identifier {
+    Identifier {
+        system: Some(ROOM_KEY_SYSTEM.to_owned()),
+        value: format!("{:x}", Sha256::digest(room_id.as_bytes())),
     }
 }
 
@@ -109,7 +124,7 @@ impl fmt::Debug for NewThread {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BaseUrl, Communication, EventStatus};
+    use crate::{BaseUrl, Communication, CommunicationRequest, EventStatus};
 
     fn new() -> NewThread {
         let reference = |text| ResourceRef::parse(text).unwrap();
@@ -128,6 +143,24 @@ mod tests {
         for json in [new().to_request(), new().to_header()] {
             crate::check::check(&json).unwrap();
             assert!(new().condition().is_met_by(&json));
+        }
+    }
+
+    #[test]
+    fn the_room_is_known_again_and_half_a_name_is_none() {
+        let room = new().room_id;
+        let base = BaseUrl::parse("http://fhir.example/fhir").unwrap();
+        for mut json in [new().to_request(), new().to_header()] {
+            json["id"] = "7".into();
+            let identifiers = match CommunicationRequest::from_json(&json, &base) {
+                Ok(request) => request.identifiers,
+                Err(_) => Communication::from_json(&json, &base).unwrap().identifiers,
+            };
+            assert_eq!(room_of_thread(&identifiers), Some(room.as_str()));
+            assert_eq!(room_of_thread(&identifiers[..1]), None);
+            assert_eq!(room_of_thread(&identifiers[1..]), None);
+            let other = [identifiers[0].clone(), key("!other:vvt")];
+            assert_eq!(room_of_thread(&other), None);
         }
     }
 
