@@ -24,7 +24,7 @@ use crate::{
     lifecycle::{self, Carried},
     links::Links,
     mapping::{fingerprint::Fingerprints, ids::Ids},
-    message::Locks,
+    message::{Locks, asked::ASKS},
     network::{
         arrivals::{self, Arrivals, TIES},
         missed::{self, LOOK_BACKS, LookBacks},
@@ -36,6 +36,7 @@ use crate::{
     puller,
     servers::Servers,
     startup,
+    thread::talk::{self, Talk},
 };
 
 /// Locks by name, a fixed number of them: two names may share one, so never hold two of the same kind.
@@ -95,6 +96,8 @@ pub(crate) struct Bridge {
     pub(crate) arrivals: Arrivals,
     /// The journal's source of events that are sent because of it.
     pub(crate) ties: &'static str,
+    /// The journal's source of messages whose readers are to get their tasks.
+    pub(crate) asks: &'static str,
     /// Which rooms are to be read back for what the homeserver never pushed.
     pub(crate) look_backs: LookBacks,
     /// The journal's source of those that are due.
@@ -103,6 +106,10 @@ pub(crate) struct Bridge {
     pub(crate) people: Cache<ResourceRef, Option<fhir::Person>>,
     /// Who was found lately by an account or an identifier.
     pub(crate) found: Cache<String, Option<ResourceRef>>,
+    /// Which roles a practitioner had lately, for its accounts.
+    pub(crate) roles: Cache<ResourceRef, Vec<fhir::Person>>,
+    /// What messages had to know of their conversations a moment ago.
+    pub(crate) talks: Cache<ResourceRef, Arc<Talk>>,
     /// How many ghosts of a person were deactivated.
     pub(crate) retired: Mutex<HashMap<ResourceRef, u32>>,
     /// When its changes were read last.
@@ -292,6 +299,15 @@ fn build(
             };
             on_tie.clone().traced(delivery, work)
         });
+        let on_ask = bridge.clone();
+        app = app.on_entry(bridge.asks, move |delivery| {
+            let bridge = on_ask.clone();
+            let work = {
+                let delivery = delivery.clone();
+                async move { bridge.ask_now(&delivery).await }
+            };
+            on_ask.clone().traced(delivery, work)
+        });
         let on_look_back = bridge.clone();
         app = app.on_entry(bridge.missed, move |delivery| {
             let bridge = on_look_back.clone();
@@ -336,6 +352,7 @@ impl Bridge {
             looks: named(REFRESH),
             arrivals,
             ties: named(TIES),
+            asks: named(ASKS),
             look_backs,
             missed: named(LOOK_BACKS),
             network: config.network.clone(),
@@ -348,6 +365,11 @@ impl Bridge {
             has_admins: !config.admins.is_empty(),
             people: Cache::new(lives, directory.cache_entries),
             found: Cache::new(lives, directory.cache_entries),
+            roles: Cache::new(lives, directory.cache_entries),
+            talks: Cache::new(
+                lives.min(talk::LIVES),
+                directory.cache_entries.min(talk::MOST),
+            ),
             retired: Mutex::new(retired),
             reads: puller::Reads::default(),
             flows: shared.flows.clone(),

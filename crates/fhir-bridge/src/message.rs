@@ -14,6 +14,7 @@
 //! takes that notice back.
 
 mod answered;
+pub(crate) mod asked;
 mod changed;
 mod edited;
 mod files;

@@ -250,6 +250,11 @@ async fn pull(
             (read, next)
         }
     };
+    for change in &read.changes {
+        if *change.reference.resource_type() != ResourceType::Task {
+            bridge.forget_talks(&change.reference);
+        }
+    }
     let odd = read.odd.iter().map(|odd| NewEntry {
         dead: Some(odd.what),
         ..NewEntry::new(

@@ -2,6 +2,7 @@
 
 pub(crate) mod adopted;
 mod first;
+pub(crate) mod talk;
 
 use fhir::{ResourceRef, ResourceType};
 use matrix_appservice::{

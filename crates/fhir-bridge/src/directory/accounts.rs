@@ -139,7 +139,7 @@ impl Bridge {
         }
         let mut endpoints = person.endpoints.clone();
         if person.kind == PersonKind::Practitioner && person.organization.is_none() {
-            for role in self.roles_of(&person.reference).await? {
+            for role in self.recent_roles_of(&person.reference).await? {
                 accounts.extend(self.user_ids(role.matrix_ids(&now)));
                 endpoints.extend(role.endpoints);
             }
@@ -195,6 +195,7 @@ impl Bridge {
         if let Some(known) = self.found.get(&key) {
             return Ok(known);
         }
+        let mark = self.found.mark();
         let found = self.search_account(user).await?;
         if let Some(person) = &found {
             self.links
@@ -202,7 +203,7 @@ impl Bridge {
                 .await
                 .map_err(failure::links)?;
         } else {
-            self.found.put(key, None);
+            self.found.put(key, None, mark);
         }
         Ok(found)
     }

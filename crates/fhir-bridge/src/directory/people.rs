@@ -55,9 +55,10 @@ impl Bridge {
         if let Some(known) = self.people.get(reference) {
             return Ok(known);
         }
+        let mark = self.people.mark();
         let raw = self.fhir.read(reference).await.map_err(failure::fhir)?;
         let person = raw.and_then(|raw| Person::from_json(&raw.json, self.fhir.base()).ok());
-        self.people.put(reference.clone(), person.clone());
+        self.people.put(reference.clone(), person.clone(), mark);
         Ok(person)
     }
 
@@ -83,6 +84,7 @@ impl Bridge {
             URA => &IDENTIFIED[1..2],
             _ => &IDENTIFIED[..],
         };
+        let mark = self.found.mark();
         let mut found = Vec::new();
         for resource_type in only {
             let result = self
@@ -101,8 +103,22 @@ impl Bridge {
             );
         }
         let one = (found.len() == 1).then(|| found.remove(0));
-        self.found.put(token, one.clone());
+        self.found.put(token, one.clone(), mark);
         Ok(one)
+    }
+
+    /// The roles of a practitioner that were in use a moment ago.
+    pub(super) async fn recent_roles_of(
+        &self,
+        practitioner: &ResourceRef,
+    ) -> Result<Vec<Person>, HandlerError> {
+        if let Some(known) = self.roles.get(practitioner) {
+            return Ok(known);
+        }
+        let mark = self.roles.mark();
+        let roles = self.roles_of(practitioner).await?;
+        self.roles.put(practitioner.clone(), roles.clone(), mark);
+        Ok(roles)
     }
 
     /// The roles of a practitioner that are in use.

@@ -62,6 +62,7 @@ async fn look(bridge: &Bridge, resource_type: &ResourceType) -> Result<(), Watch
         let mut entries = Vec::new();
         for change in &read.changes {
             bridge.people.forget(&change.reference);
+            bridge.forget_talks(&change.reference);
             let because = Because::new(format!("{}/{}", change.reference, change.version_id));
             for dependent in bridge.links.dependents(&change.reference).await? {
                 entries.push(bridge.look(&dependent, &because));
@@ -70,6 +71,8 @@ async fn look(bridge: &Bridge, resource_type: &ResourceType) -> Result<(), Watch
         if !read.changes.is_empty() {
             // Who was looked for in vain may be there now.
             bridge.found.clear();
+            // Whose role it is, only the former version may have said.
+            bridge.roles.clear();
         }
         let cursor = read.cursor.as_ref().unwrap_or(&since);
         if entries.is_empty() && *cursor == since {

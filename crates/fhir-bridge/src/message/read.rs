@@ -1,107 +1,24 @@
 //! Who has read what: `Task` ⇄ receipt.
 //!
-//! Each reader of a message has a `Task`, `requested` until it is read. A receipt means "up to here": it
+//! Each reader of a message has a `Task` (see `asked`), `requested` until it is read. A receipt means "up to here": it
 //! completes all tasks of its user up to that event.
 
 use std::time::Duration;
 
-use fhir::{
-    Communication, Edit, Instant, NewTask, Ref, ResourceRef, ResourceType, Task, TaskStatus,
-};
+use fhir::{Edit, Ref, ResourceRef, ResourceType, Task, TaskStatus};
 use matrix_appservice::{
     Delivery, HandlerError, HandlerResult, Receipt,
     ruma::{RoomId, events::receipt::ReceiptType},
 };
 use serde_json::{Value, json};
 
-use super::sent::sender_of;
-use crate::{bridge::Bridge, failure, links::State, mapping::thread::Thread};
+use crate::{bridge::Bridge, failure, links::State};
 
 /// How long an event may take to be linked after somebody has read it.
 const LINKED_SOON: Duration = Duration::from_secs(10);
 const LINKED_PAUSE: Duration = Duration::from_millis(700);
 
 impl Bridge {
-    /// Makes sure that each reader of a message that was written in the record has a task.
-    pub(super) async fn ask_to_read_again(
-        &self,
-        delivery: &Delivery,
-        communication: &Communication,
-    ) -> HandlerResult {
-        if !self.settings.tasks {
-            return Ok(());
-        }
-        let Some(conversation) = self.server.threads.of_message(communication) else {
-            return Ok(());
-        };
-        let Some(thread) = self.thread(conversation).await? else {
-            return Ok(());
-        };
-        let received = u64::try_from(delivery.entry().received_at).unwrap_or_default();
-        let sent = communication
-            .sent
-            .clone()
-            .or_else(|| communication.last_updated.clone())
-            .or_else(|| Instant::from_unix_millis(received))
-            .unwrap_or_else(Instant::now);
-        self.ask_to_read(
-            &thread,
-            &communication.reference,
-            sender_of(communication),
-            &sent,
-        )
-        .await
-    }
-
-    /// Makes sure that each reader of a message has a task.
-    pub(super) async fn ask_to_read(
-        &self,
-        thread: &Thread,
-        message: &ResourceRef,
-        sender: Option<&ResourceRef>,
-        sent: &Instant,
-    ) -> HandlerResult {
-        if !self.settings.tasks {
-            return Ok(());
-        }
-        let known = self.links.message(message).await.map_err(failure::links)?;
-        let Some(known) = known.filter(|known| known.state != State::Gone) else {
-            return Ok(());
-        };
-        let roster = self.roster(thread.participants.clone(), None).await?;
-        for member in roster.members {
-            let owner = &member.person.reference;
-            let reader = member.user.clone();
-            let has_read = async || {
-                let read = self.links.reading(&known.room, &reader).await;
-                Ok::<_, HandlerError>(read.map_err(failure::links)? >= known.seq)
-            };
-            let completed = sender == Some(owner) || has_read().await?;
-            let task = NewTask {
-                focus: message.clone(),
-                owner: owner.clone(),
-                subject: thread.subject.clone(),
-                requester: sender.cloned().map(Ref::from),
-                completed,
-                authored_on: sent.clone(),
-            };
-            let created = self
-                .fhir
-                .create_if_none_exist(&task.to_json(), &task.condition())
-                .await
-                .map_err(failure::fhir)?;
-            self.links
-                .add_task(&created.reference, message, owner, completed)
-                .await
-                .map_err(failure::links)?;
-            // It may have been read in between, when nobody knew of the task.
-            if !completed && has_read().await? {
-                self.complete(&created.reference).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Somebody has read a room up to an event.
     pub(crate) async fn receipt_came(
         &self,
@@ -176,7 +93,7 @@ impl Bridge {
         Ok(())
     }
 
-    async fn complete(&self, task: &ResourceRef) -> HandlerResult {
+    pub(super) async fn complete(&self, task: &ResourceRef) -> HandlerResult {
         self.fhir
             .modify(task, &mut |json| {
                 let Some(object) = json.as_object_mut() else {

@@ -75,11 +75,12 @@ impl Bridge {
         if known.is_some() && !delivery.may_be_repeat() {
             return Ok(());
         }
-        let Some(thread) = self.thread(conversation).await? else {
+        let Some(talk) = self.talk(conversation).await? else {
             return Err(HandlerError::never(
                 "message in the room of a conversation that is no longer there",
             ));
         };
+        let thread = &talk.thread;
         let bot = delivery.bot();
         let content: Value = event.content().unwrap_or_default();
         let sender = self
@@ -100,7 +101,7 @@ impl Bridge {
                     display: None,
                 },
             },
-            recipients: others(&thread, sender.as_ref()),
+            recipients: others(thread, sender.as_ref()),
             part_of: conversation.clone(),
             sent,
             payload: Vec::new(),
@@ -138,7 +139,7 @@ impl Bridge {
         }
         self.prove(delivery, event, &content, left_out.as_deref())
             .await?;
-        self.ask_to_read(&thread, reference, sender.as_ref(), &new.sent)
+        self.ask_soon(conversation, reference, sender.as_ref(), &new.sent)
             .await?;
         let external = event.sender().server_name() != self.server_name;
         let mut record = Record::new(if left_out.is_some() {

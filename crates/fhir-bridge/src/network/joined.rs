@@ -155,6 +155,7 @@ impl Bridge {
             .modify(resource, &mut edit)
             .await
             .map_err(failure::fhir)?;
+        self.forget_talks(resource);
         tracing::info!(%resource, changed = matches!(done, fhir::Modified::Stored(_)), "somebody left in Matrix");
         Ok(())
     }
@@ -186,6 +187,7 @@ impl Bridge {
             .modify(resource, &mut edit)
             .await
             .map_err(failure::fhir)?;
+        self.forget_talks(resource);
         tracing::info!(%resource, changed = matches!(done, fhir::Modified::Stored(_)), "somebody joined in Matrix");
         Ok(())
     }

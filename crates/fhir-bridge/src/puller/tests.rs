@@ -1,3 +1,5 @@
+mod talks;
+
 use matrix_appservice::Registration;
 use serde_json::json;
 use testbed::{Fault, FhirStub};

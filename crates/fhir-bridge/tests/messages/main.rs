@@ -4,6 +4,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "a test that cannot go on fails"
 )]
 
@@ -14,6 +15,7 @@ mod edits;
 mod files;
 mod killed;
 mod place;
+mod rate;
 mod readers;
 mod resources;
 mod texts;
