@@ -128,7 +128,7 @@ impl Bridge {
         for few in talk.readers.chunks(AT_ONCE) {
             let mut asking = Vec::new();
             for reader in few {
-                let task = NewTask {
+                let new = NewTask {
                     focus: message.clone(),
                     owner: reader.person.clone(),
                     subject: talk.thread.subject.clone(),
@@ -136,7 +136,7 @@ impl Bridge {
                     completed: sender == Some(&reader.person),
                     authored_on: sent.clone(),
                 };
-                asking.push(self.ask(reader, &known, task));
+                asking.push(self.ask(reader, &known, new));
             }
             // All of them to their end: one that is still under way must not be begun a second time.
             for done in join_all(asking).await {

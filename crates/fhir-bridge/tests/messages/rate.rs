@@ -1,4 +1,5 @@
-//! How many messages a second get from a room into the record, and what the FHIR server is asked for each.
+//! Many messages at once. It prints how long they took into the record, and what the FHIR server was asked for them; that
+//! they are asked for little is held by `puller/tests/talks.rs`, where time stands still.
 
 use std::{
     collections::BTreeMap,
@@ -32,7 +33,7 @@ fn asked(log: &str) -> BTreeMap<String, (usize, u64)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_message_of_a_conversation_asks_for_no_more_than_itself_and_its_readers() {
+async fn many_messages_at_once_get_into_the_record_in_order_with_a_task_for_each_reader() {
     let place = Place::open().await;
     // What is the same for all of them has been read by now.
     let event = place
@@ -61,10 +62,7 @@ async fn each_message_of_a_conversation_asks_for_no_more_than_itself_and_its_rea
         })
         .await;
     let took = began.elapsed();
-    println!(
-        "{MESSAGES} messages, said within {said:.1?}, in the record after {:.1?}",
-        took
-    );
+    println!("{MESSAGES} messages, said within {said:.1?}, in the record after {took:.1?}");
     let mut texts: Vec<_> = place.messages().await;
     texts.sort_by_key(|message| message["id"].as_str().unwrap().parse::<u64>().unwrap());
     let texts: Vec<_> = texts[1..]
@@ -94,9 +92,8 @@ async fn each_message_of_a_conversation_asks_for_no_more_than_itself_and_its_rea
     let asked = asked(&log[before..]);
     println!("{asked:#?}");
     let all: usize = asked.values().map(|(count, _)| count).sum();
-    // The message, a task for each of two readers, and who they are: at the most, that is read once in two seconds.
-    let often = 2 + usize::try_from(took.as_secs()).unwrap() / 2;
+    println!("{all} requests for {MESSAGES} messages");
+    // The message, and a task for each of its two readers.
     assert!(all >= 3 * MESSAGES, "{asked:?}");
-    assert!(all <= 3 * MESSAGES + 5 * often, "{asked:?}");
     place.bridge.stop().await;
 }

@@ -91,7 +91,7 @@ impl Talking {
 
 #[tokio::test]
 async fn what_many_say_at_once_asks_once_who_reads_it_until_a_change_is_read() {
-    let talking = Talking::begin(LONG).await;
+    let talking = Box::pin(Talking::begin(LONG)).await;
     assert_eq!(talking.readers().await, ["a", "b"]);
     let _ = talking.stub.take_seen();
     assert_eq!(talking.readers().await, ["a", "b"]);
@@ -116,7 +116,7 @@ async fn what_many_say_at_once_asks_once_who_reads_it_until_a_change_is_read() {
 
 #[tokio::test]
 async fn who_is_let_in_is_never_remembered() {
-    let talking = Talking::begin(LONG).await;
+    let talking = Box::pin(Talking::begin(LONG)).await;
     assert_eq!(talking.readers().await, ["a", "b"]);
     assert_eq!(talking.team_now().await, ["a", "b"]);
     talking.change(&talking.team, |team| {
@@ -131,7 +131,7 @@ async fn who_is_let_in_is_never_remembered() {
 
 #[tokio::test]
 async fn what_no_change_was_read_of_is_seen_soon_all_the_same() {
-    let talking = Talking::begin(None).await;
+    let talking = Box::pin(Talking::begin(None)).await;
     assert_eq!(talking.readers().await, ["a", "b"]);
     talking.change(&talking.team, |team| {
         team["participant"] = json!([member("Practitioner/b")]);
@@ -146,7 +146,7 @@ async fn what_no_change_was_read_of_is_seen_soon_all_the_same() {
 
 #[tokio::test]
 async fn what_is_about_to_end_by_itself_is_not_remembered() {
-    let talking = Talking::begin(LONG).await;
+    let talking = Box::pin(Talking::begin(LONG)).await;
     for (ends_in, asks) in [(1_900, true), (60_000, false)] {
         let end = Instant::from_unix_millis(Instant::now().unix_millis() + ends_in).unwrap();
         talking.change(&talking.team, |team| {
