@@ -159,6 +159,37 @@ pub struct StoredTransaction {
     pub body: Vec<u8>,
 }
 
+/// An entry as it is stored, whatever its state.
+pub(crate) struct StoredEntry {
+    pub(crate) id: i64,
+    pub(crate) reader: String,
+    pub(crate) source: String,
+    pub(crate) key: Option<String>,
+    pub(crate) lane: String,
+    pub(crate) slot: Option<String>,
+    pub(crate) state: i16,
+    pub(crate) attempts: i64,
+    pub(crate) received_at: i64,
+    pub(crate) due_at: i64,
+    pub(crate) begun: bool,
+    pub(crate) error: Option<String>,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// What [`PostgresStore::take_over`] has taken over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TakenOver {
+    /// Transactions that were not taken apart yet.
+    pub transactions: u64,
+    /// Entries: those that wait, dead letters, and what is kept.
+    pub entries: u64,
+    /// Keys of what was taken in before.
+    pub keys: u64,
+    /// Places up to which other systems were read.
+    pub cursors: u64,
+}
+
 /// Which of a reader's entries: those that are handled each, or those of which the latest counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Queue {

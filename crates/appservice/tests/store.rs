@@ -6,11 +6,13 @@
     reason = "a test that can't go on fails"
 )]
 
-use std::cell::Cell;
+use std::{cell::Cell, sync::Arc};
 
 use matrix_appservice::{
-    JournalError,
-    store::{Bytes, MemoryStore, PostgresStore, SqliteStore, Store},
+    Entry, JournalError,
+    store::{
+        Bytes, Key, MemoryStore, PostgresStore, Queue, Row, Settlement, SqliteStore, State, Store,
+    },
     testing::store,
 };
 use sqlx::{Connection as _, Executor as _};
@@ -176,4 +178,88 @@ async fn a_full_disk_is_told_apart_and_costs_nothing() {
     store.push("2", &EMPTY, 2).await.unwrap();
     store.append(&[], Some(("place", "1")), 2).await.unwrap();
     assert_eq!(store.cursor("place").await.unwrap().as_deref(), Some("1"));
+}
+
+/// A key that ends in these letters.
+fn remembered(letters: &str) -> Key {
+    format!("{letters:a>22}").parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_journal_moves_to_postgres_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = SqliteStore::open(&folder.path().join("journal.db"))
+        .await
+        .unwrap();
+    let pushed = file.push("\\1\0", &EMPTY, 7).await.unwrap();
+    let row = |id: i64, state: State, key: &str| Row {
+        entry: Arc::new(Entry {
+            id,
+            reader: String::new(),
+            source: "fhir".into(),
+            key: Some(key.to_owned()),
+            lane: "Communication/7".into(),
+            attempts: 2,
+            received_at: 5,
+            due_at: 6,
+            begun: true,
+            slot: None,
+            payload: (*b"\0\xffp").into(),
+        }),
+        state,
+        error: None,
+        seen: Some(remembered(key)),
+    };
+    let rows = [row(41, State::Waiting, "one"), row(42, State::Dead, "two")];
+    file.append(&rows, Some(("place", "9")), 8).await.unwrap();
+    // Not in its place yet, in that file.
+    let settlement = Settlement {
+        now: 9,
+        seen: vec![remembered("three")],
+        done: vec![],
+        ..Settlement::default()
+    };
+    file.settle(&Arc::new(settlement)).await.unwrap();
+
+    let database = database().await;
+    let store = PostgresStore::open(database.url()).await.unwrap();
+    // Halfway there is no room left.
+    database.fill().await.unwrap();
+    let full = store.take_over(&file).await.unwrap_err();
+    assert!(matches!(full, JournalError::DiskFull(_)), "{full:?}");
+    database.make_room().await.unwrap();
+    assert_eq!(store.cursor("place").await.unwrap(), None);
+
+    let taken = store.take_over(&file).await.unwrap();
+    assert_eq!(
+        (taken.transactions, taken.entries, taken.keys, taken.cursors),
+        (1, 2, 3, 1)
+    );
+    let transactions = store.transactions(0, 10).await.unwrap();
+    assert_eq!(transactions[0].txn_id, "\\1\0");
+    assert_eq!(
+        (transactions[0].id, &*transactions[0].body),
+        (pushed, &b"{}"[..])
+    );
+    let waiting = store
+        .waiting("", Queue::Each, None, (0, 100), 10)
+        .await
+        .unwrap();
+    assert_eq!(waiting.len(), 1);
+    let entry = &waiting[0];
+    assert_eq!((entry.id, entry.attempts, entry.due_at), (41, 2, 6));
+    assert!(entry.begun);
+    assert_eq!(&*entry.payload, b"\0\xffp");
+    assert_eq!(store.dead_letters(0, 10).await.unwrap()[0].id, 42);
+    assert_eq!(store.cursor("place").await.unwrap().as_deref(), Some("9"));
+    let keys = ["one", "two", "three"].map(remembered);
+    assert_eq!(store.seen(&keys).await.unwrap().len(), 3);
+    assert_eq!(store.newest().await.unwrap().entry, 42);
+    // What comes next is behind it all.
+    assert!(store.push("2", &EMPTY, 9).await.unwrap() > pushed);
+
+    // Once.
+    let twice = store.take_over(&file).await.unwrap_err();
+    assert!(matches!(twice, JournalError::NotEmpty), "{twice:?}");
+    assert_eq!(store.dead_letters(0, 10).await.unwrap().len(), 1);
 }

@@ -28,6 +28,9 @@ pub enum JournalError {
     /// Another process works on the journal. Two would do everything twice.
     #[error("the journal {0} is in use by another process: is another one running?")]
     InUse(String),
+    /// A journal that is to take over another one holds something already.
+    #[error("the journal that is to take over another one is not empty")]
+    NotEmpty,
     /// The file can't be created, opened or locked.
     #[error("the journal can't be opened at {}", .path.display())]
     File {

@@ -9,6 +9,7 @@ mod claim;
 mod link;
 mod open;
 mod rows;
+mod take_over;
 mod text;
 
 use std::{collections::HashSet, fmt, str::FromStr as _, sync::Arc};

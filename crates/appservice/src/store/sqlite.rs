@@ -8,6 +8,7 @@ mod connection;
 mod faults;
 mod file;
 mod filter;
+mod pages;
 mod rows;
 mod settled;
 #[cfg(test)]
