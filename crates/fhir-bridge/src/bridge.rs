@@ -19,6 +19,7 @@ use tracing::Instrument;
 use crate::{
     audit::{AUDIT, Audit, file::AuditFile},
     config::{self, Config, Network},
+    database::Place,
     directory::{cache::Cache, watch},
     failure, hooks,
     lifecycle::{self, Carried},
@@ -131,6 +132,7 @@ pub(crate) struct Bridge {
 pub(crate) struct Shared {
     pub(crate) registration: Registration,
     journal: Journal,
+    place: Place,
     policy: Arc<Policy>,
     federation_list: Option<Arc<Source>>,
     audit: Arc<Audit>,
@@ -153,6 +155,7 @@ impl Shared {
         Ok(Self {
             registration: registration.clone(),
             journal,
+            place: Place::of(config)?,
             policy,
             federation_list,
             audit: Arc::new(Audit::new(config.audit.sink, file)),
@@ -172,14 +175,17 @@ pub(crate) async fn run_on(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let registration = config.registration()?;
+    let place = Place::of(config)?;
     startup::private_folder(&config.data)?;
+    place.check(config).await?;
     // Before there is anything to be counted.
     ops::metrics::install();
     // First, because it says when another bridge works here.
-    let journal = carried.journal(&config.data.join("journal.db")).await?;
+    let journal = carried.journal(&place).await?;
     let shared = Shared::open(config, &registration, journal.clone())?;
     let federation_list = shared.federation_list.clone();
     let servers = Servers::open(config, &shared).await?;
+    place.mark(&config.data)?;
     let token = config.provisioning.token()?;
     let provision = Provision::new(&servers, config);
     let app = build(&servers, &provision, registration, config, journal)?;
@@ -328,9 +334,11 @@ impl Bridge {
         server: &config::Fhir,
         shared: &Shared,
     ) -> anyhow::Result<Self> {
-        let links = Links::open(&server.links_file(&config.data))
+        let place = &shared.place;
+        let links = place
+            .links(server)
             .await
-            .context("the links can't be opened: check the folder `data`")?;
+            .with_context(|| format!("the links can't be opened: {}", place.advice()))?;
         startup::check_threads(server, &links).await?;
         let fhir = server.client().context("`fhir` in the configuration")?;
         let pseudonym_key = links

@@ -8,6 +8,8 @@
 
 mod audit;
 mod config;
+mod database;
+mod export;
 mod links;
 mod operator;
 mod registration;
@@ -132,6 +134,29 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Where the journal and the links are: move them from SQLite to PostgreSQL.
+    #[command(subcommand)]
+    Database(database::Command),
+    /// Write down what the bridge itself holds about a care team, a conversation, a message or a person.
+    ///
+    /// One JSON object in each line: links and what is noted beside them (`kind` is the table), entries of audit.log
+    /// (`audit`), dead letters (`dead-letter`); at last how many there are (`end`). Ids, times and states only: what
+    /// messages say is not in there, because the bridge doesn't keep it. It is in the record and on the homeservers.
+    ///
+    /// With a care team come its conversations, with a conversation its room and all messages in it, with a message its
+    /// events, with an account its person. The bridge doesn't keep whose care team it is: for a client, name the client and
+    /// their care teams. With `audit.sink: fhir`, the `AuditEvent`s on the FHIR server are to be asked for there.
+    ///
+    /// It may be run beside the bridge, as its user; the dead letters are asked of the bridge at work.
+    #[command(
+        after_help = "Example: fhir-bridge export Patient/1 CareTeam/7 --config bridge.yaml --output client.jsonl"
+    )]
+    Export {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        wanted: export::Wanted,
+    },
     /// Show what the bridge would do with everything that is on the FHIR servers now.
     ///
     /// `run` does it: at its first start it imports everything, and goes on where it was when it is stopped meanwhile.
@@ -163,7 +188,7 @@ pub fn main() -> ExitCode {
             logging::init(log);
             let file = config.config.clone();
             with_config(&config, async |config| {
-                lifecycle::run(file, config)
+                Box::pin(lifecycle::run(file, config))
                     .await
                     .map(|()| ExitCode::SUCCESS)
             })
@@ -219,10 +244,26 @@ pub fn main() -> ExitCode {
                     .map(|()| ExitCode::SUCCESS)
             })
         }
+        Command::Export { config, wanted } => {
+            logging::init(tracing::Level::WARN);
+            with_config(&config, async |config| {
+                export::run(&config, &wanted)
+                    .await
+                    .map(|()| ExitCode::SUCCESS)
+            })
+        }
         Command::Import { config, .. } => {
             logging::init(tracing::Level::WARN);
             with_config(&config, async |config| {
                 import::dry_run(&config, &mut std::io::stdout())
+                    .await
+                    .map(|()| ExitCode::SUCCESS)
+            })
+        }
+        Command::Database(command) => {
+            logging::init(tracing::Level::WARN);
+            with_config(command.config(), async |config| {
+                database::run(&config, &command)
                     .await
                     .map(|()| ExitCode::SUCCESS)
             })

@@ -2,6 +2,7 @@
 
 mod audit;
 mod auth;
+mod database;
 mod fhir;
 mod messages;
 mod mistake;
@@ -23,6 +24,7 @@ use url::Url;
 pub use self::{
     audit::{Audit, AuditSink},
     auth::{Auth, SendSecret, Tls},
+    database::Database,
     fhir::{Fhir, Import, Threads},
     messages::{Messages, OnRedaction},
     network::{Directory, Moves, Network, Roles, RoomNames, UserMappings},
@@ -50,8 +52,11 @@ pub struct Config {
     /// Default: `127.0.0.1:1234`.
     #[serde(default = "default_listen")]
     pub listen: String,
-    /// A folder for the bridge's databases; made when it isn't there.
+    /// A folder for the bridge's databases, `audit.log` and the last good federation list; made when it isn't there.
     pub data: PathBuf,
+    /// PostgreSQL, in place of SQLite files in `data`.
+    #[serde(default)]
+    pub database: Database,
     /// What the localparts of ghosts and aliases begin with; has to be in the registration's
     /// namespaces. Default: `_fhir_bridge_`.
     #[serde(default = "default_prefix")]
@@ -153,6 +158,7 @@ impl Config {
             fhir.relative_to(folder);
         }
         config.tokens.relative_to(folder);
+        config.database.relative_to(folder);
         config.policy.relative_to(folder);
         config.ops.relative_to(folder);
         config.provisioning.relative_to(folder);
@@ -176,6 +182,7 @@ impl Config {
             .or_else(|| self.ops.fault())
             .or_else(|| self.support.fault())
             .or_else(|| self.tokens.fault())
+            .or_else(|| self.database.fault())
             .or_else(|| self.provisioning.fault());
         if let Some((key, what)) = fault {
             return error(key, what);

@@ -26,8 +26,8 @@ pub(crate) fn fhir(error: fhir::Error) -> HandlerError {
     HandlerError::new(error.to_string(), retry)
 }
 
-/// The links are a file beside the journal: when it fails, a person has to look, and meanwhile
-/// nothing is given up.
+/// The links are beside the journal, in a file or in PostgreSQL: when they fail, a person has to look or it is back soon,
+/// and meanwhile nothing is given up.
 pub(crate) fn links(error: LinksError) -> HandlerError {
     tracing::error!(cause = ?std::error::Error::source(&error).map(ToString::to_string), "{error}");
     HandlerError::unavailable(error.to_string())

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::{
     config::{Config, Threads},
+    database::Place,
     links::Links,
     mapping::{ids::Ids, phase::Phase},
     puller,
@@ -38,10 +39,11 @@ enum Plan {
 ///
 /// When a FHIR server can't be read, or the list can't be written.
 pub(crate) async fn dry_run(config: &Config, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let place = Place::of(config)?;
     for server in config.servers() {
         let what = || format!("the FHIR server at {}", server.url);
         let client = server.client().with_context(what)?;
-        let links = Links::look(&server.links_file(&config.data)).await?;
+        let links = place.look(server).await?;
         writeln!(out, "# {}", what())?;
         for resource_type in puller::types(server.threads) {
             let planner = Planner {

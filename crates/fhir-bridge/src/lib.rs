@@ -9,6 +9,7 @@ mod audit;
 pub mod bridge;
 pub mod cli;
 pub mod config;
+mod database;
 mod directory;
 mod doctor;
 mod failure;

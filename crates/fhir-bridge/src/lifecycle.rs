@@ -16,7 +16,7 @@ use sd_notify::NotifyState;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{bridge, config::Config, links::Links, startup};
+use crate::{bridge, config::Config, database::Place, startup};
 
 /// How long this process may take to close a journal.
 const LETTING_GO: Duration = Duration::from_secs(20);
@@ -99,10 +99,10 @@ impl Carried {
     }
 
     /// Opens the journal. What this process had open may be closed a moment after it has stopped.
-    pub(crate) async fn journal(&mut self, file: &Path) -> Result<Journal, JournalError> {
+    pub(crate) async fn journal(&mut self, place: &Place) -> Result<Journal, JournalError> {
         let until = Instant::now() + LETTING_GO;
         loop {
-            match Journal::open(file).await {
+            match place.journal().await {
                 Err(JournalError::InUse(_)) if self.had_journal && Instant::now() < until => {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -156,10 +156,12 @@ async fn usable(file: &Path) -> anyhow::Result<Config> {
     let config = Config::load(file)?;
     let registration = config.registration()?;
     config.provisioning.token()?;
+    let place = Place::of(&config)?;
+    place.check(&config).await?;
     for server in config.servers() {
         startup::check_namespaces(&server.prefix(&config.prefix), &config, &registration)?;
         server.client().context("`fhir` in the configuration")?;
-        if let Some(links) = Links::look(&server.links_file(&config.data)).await? {
+        if let Some(links) = place.look(server).await? {
             startup::check_threads(server, &links).await?;
         }
     }

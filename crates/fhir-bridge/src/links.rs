@@ -1,27 +1,32 @@
 //! Which resource is which room, event or account: the bridge's own tables, ids only.
+//!
+//! They are in a SQLite file or in a schema of PostgreSQL for each FHIR server; `tables` makes the two one, and `tests`
+//! hold both to the same.
 
 pub(crate) mod arrivals;
+mod columns;
+mod export;
 pub(crate) mod linked;
 pub(crate) mod listing;
 pub(crate) mod look_backs;
 mod messages;
 pub(crate) mod network;
+mod open;
 mod reading;
+mod tables;
+mod take_over;
+#[cfg(test)]
+mod tests;
 
-use std::{
-    path::Path,
-    str::FromStr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use fhir::{ResourceRef, ResourceType};
 use matrix_appservice::ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId, UserId};
-use sqlx::{
-    SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
 
+use self::tables::{Tables, query};
+pub(crate) use export::About;
 pub(crate) use messages::{Known, LinkedPart, NewMessage, State};
+pub(crate) use open::Schema;
 
 /// The tables could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -31,56 +36,33 @@ pub(crate) enum LinksError {
     Database(#[from] sqlx::Error),
     /// The schema is newer than this version.
     #[error("the schema of the links can't be used: was it written by a newer version?")]
-    Schema(#[from] sqlx::migrate::MigrateError),
+    Schema(#[source] sqlx::migrate::MigrateError),
+}
+
+impl From<sqlx::migrate::MigrateError> for LinksError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        match error {
+            sqlx::migrate::MigrateError::Execute(error) => Self::Database(error),
+            error => Self::Schema(error),
+        }
+    }
 }
 
 /// The tables. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Links {
-    pool: SqlitePool,
+    tables: Tables,
 }
 
 impl Links {
-    pub(crate) async fn open(path: &Path) -> Result<Self, LinksError> {
-        make_private(path).map_err(sqlx::Error::Io)?;
-        let options = SqliteConnectOptions::from_str("sqlite://")?
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(10));
-        let pool = SqlitePoolOptions::new()
-            .max_connections(4)
-            .connect_with(options)
-            .await?;
-        sqlx::migrate!("migrations/sqlite").run(&pool).await?;
-        Ok(Self { pool })
-    }
-
-    /// Opens the tables to look into them and change nothing; `None` when there are none yet.
-    pub(crate) async fn look(path: &Path) -> Result<Option<Self>, LinksError> {
-        if !path.is_file() {
-            return Ok(None);
-        }
-        let options = SqliteConnectOptions::from_str("sqlite://")?
-            .filename(path)
-            .read_only(true)
-            .busy_timeout(Duration::from_secs(10));
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_with(options)
-            .await?;
-        Ok(Some(Self { pool }))
-    }
-
     /// The room of a resource.
     pub(crate) async fn room(
         &self,
         resource: &ResourceRef,
     ) -> Result<Option<OwnedRoomId>, LinksError> {
-        let id: Option<String> = sqlx::query_scalar("SELECT room_id FROM room WHERE resource = ?")
+        let id: Option<String> = query("SELECT room_id FROM room WHERE resource = $1")
             .bind(resource.to_string())
-            .fetch_optional(&self.pool)
+            .first_value(&self.tables)
             .await?;
         Ok(id.and_then(|id| RoomId::parse(id).ok()))
     }
@@ -90,11 +72,10 @@ impl Links {
         &self,
         room: &RoomId,
     ) -> Result<Option<ResourceRef>, LinksError> {
-        let text: Option<String> =
-            sqlx::query_scalar("SELECT resource FROM room WHERE room_id = ?")
-                .bind(room.as_str())
-                .fetch_optional(&self.pool)
-                .await?;
+        let text: Option<String> = query("SELECT resource FROM room WHERE room_id = $1")
+            .bind(room.as_str())
+            .first_value(&self.tables)
+            .await?;
         Ok(text.as_deref().and_then(ResourceRef::parse))
     }
 
@@ -103,12 +84,12 @@ impl Links {
         &self,
         resource_type: &ResourceType,
     ) -> Result<Option<ResourceRef>, LinksError> {
-        let text: Option<String> = sqlx::query_scalar(
-            "SELECT resource FROM room WHERE resource NOT LIKE ? AND resource NOT LIKE ? LIMIT 1",
+        let text: Option<String> = query(
+            "SELECT resource FROM room WHERE resource NOT LIKE $1 AND resource NOT LIKE $2 LIMIT 1",
         )
         .bind(format!("{}/%", ResourceType::CareTeam))
         .bind(format!("{resource_type}/%"))
-        .fetch_optional(&self.pool)
+        .first_value(&self.tables)
         .await?;
         Ok(text.as_deref().and_then(ResourceRef::parse))
     }
@@ -118,26 +99,25 @@ impl Links {
         resource: &ResourceRef,
         room: &RoomId,
     ) -> Result<(), LinksError> {
-        let mut commit = self.pool.begin().await?;
-        sqlx::query(
-            "INSERT INTO room (resource, room_id) VALUES (?, ?)
+        let mut commit = self.tables.begin().await?;
+        query(
+            "INSERT INTO room (resource, room_id) VALUES ($1, $2)
              ON CONFLICT (resource) DO UPDATE SET room_id = excluded.room_id",
         )
         .bind(resource.to_string())
         .bind(room.as_str())
-        .execute(&mut *commit)
+        .run(&mut commit)
         .await?;
-        for (query, about) in [
+        for (sql, about) in [
             (
-                "DELETE FROM unlinked WHERE resource = ?",
+                "DELETE FROM unlinked WHERE resource = $1",
                 resource.to_string(),
             ),
-            ("DELETE FROM leaving WHERE room_id = ?", room.to_string()),
+            ("DELETE FROM leaving WHERE room_id = $1", room.to_string()),
         ] {
-            sqlx::query(query).bind(about).execute(&mut *commit).await?;
+            query(sql).bind(about).run(&mut commit).await?;
         }
-        commit.commit().await?;
-        Ok(())
+        commit.end().await
     }
 
     /// The event of the first part of a message.
@@ -145,12 +125,11 @@ impl Links {
         &self,
         communication: &ResourceRef,
     ) -> Result<Option<OwnedEventId>, LinksError> {
-        let id: Option<String> = sqlx::query_scalar(
-            "SELECT event_id FROM event WHERE resource = ? ORDER BY part LIMIT 1",
-        )
-        .bind(communication.to_string())
-        .fetch_optional(&self.pool)
-        .await?;
+        let id: Option<String> =
+            query("SELECT event_id FROM event WHERE resource = $1 ORDER BY part LIMIT 1")
+                .bind(communication.to_string())
+                .first_value(&self.tables)
+                .await?;
         Ok(id.and_then(|id| EventId::parse(id).ok()))
     }
 
@@ -159,21 +138,19 @@ impl Links {
         &self,
         event: &EventId,
     ) -> Result<Option<ResourceRef>, LinksError> {
-        let text: Option<String> =
-            sqlx::query_scalar("SELECT resource FROM event WHERE event_id = ?")
-                .bind(event.as_str())
-                .fetch_optional(&self.pool)
-                .await?;
+        let text: Option<String> = query("SELECT resource FROM event WHERE event_id = $1")
+            .bind(event.as_str())
+            .first_value(&self.tables)
+            .await?;
         Ok(text.as_deref().and_then(ResourceRef::parse))
     }
 
     /// The resource of the person whose Matrix account this is.
     pub(crate) async fn person(&self, user: &UserId) -> Result<Option<ResourceRef>, LinksError> {
-        let text: Option<String> =
-            sqlx::query_scalar("SELECT resource FROM account WHERE user_id = ?")
-                .bind(user.as_str())
-                .fetch_optional(&self.pool)
-                .await?;
+        let text: Option<String> = query("SELECT resource FROM account WHERE user_id = $1")
+            .bind(user.as_str())
+            .first_value(&self.tables)
+            .await?;
         Ok(text.as_deref().and_then(ResourceRef::parse))
     }
 
@@ -182,49 +159,38 @@ impl Links {
         user: &UserId,
         person: &ResourceRef,
     ) -> Result<(), LinksError> {
-        sqlx::query(
-            "INSERT INTO account (user_id, resource) VALUES (?, ?)
+        query(
+            "INSERT INTO account (user_id, resource) VALUES ($1, $2)
              ON CONFLICT (user_id) DO UPDATE SET resource = excluded.resource
-             WHERE resource <> excluded.resource",
+             WHERE account.resource <> excluded.resource",
         )
         .bind(user.as_str())
         .bind(person.to_string())
-        .execute(&self.pool)
+        .run(&self.tables)
         .await?;
         Ok(())
     }
 
     /// Whether the database answers.
     pub(crate) async fn check(&self) -> Result<(), LinksError> {
-        sqlx::query("SELECT 1 FROM secret LIMIT 1")
-            .fetch_optional(&self.pool)
+        let _any: Option<i32> = query("SELECT 1 FROM secret LIMIT 1")
+            .first_value(&self.tables)
             .await?;
         Ok(())
     }
 
     /// A secret of the bridge's own: the one stored under this name, else `fresh`, which is stored.
     pub(crate) async fn secret(&self, name: &str, fresh: &str) -> Result<String, LinksError> {
-        sqlx::query("INSERT INTO secret (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING")
+        query("INSERT INTO secret (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
             .bind(name)
             .bind(fresh)
-            .execute(&self.pool)
+            .run(&self.tables)
             .await?;
-        Ok(
-            sqlx::query_scalar("SELECT value FROM secret WHERE name = ?")
-                .bind(name)
-                .fetch_one(&self.pool)
-                .await?,
-        )
+        query("SELECT value FROM secret WHERE name = $1")
+            .bind(name)
+            .one_value(&self.tables)
+            .await
     }
-}
-
-/// Makes a file that its owner alone can read, when it isn't there: the tables hold the bridge's secrets.
-fn make_private(path: &Path) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(|_| ())
 }
 
 /// Milliseconds since 1970.
@@ -238,24 +204,4 @@ pub(crate) fn unix_ms(time: SystemTime) -> i64 {
     since.map_or(0, |since| {
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     })
-}
-
-#[cfg(all(test, unix))]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn only_its_owner_reads_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("links.db");
-        let links = Links::open(&file).await.unwrap();
-        links.secret("name", "value").await.unwrap();
-        for entry in std::fs::read_dir(folder.path()).unwrap() {
-            let entry = entry.unwrap();
-            let mode = entry.metadata().unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600, "{:?}", entry.file_name());
-        }
-    }
 }

@@ -56,9 +56,9 @@ pub(crate) fn check_namespaces(
 pub(crate) async fn check_threads(server: &config::Fhir, links: &Links) -> anyhow::Result<()> {
     let own = server.threads.resource_type();
     let other = links.conversation_but(&own).await;
-    if let Some(other) = other.context("the links can't be read: check the folder `data`")? {
+    if let Some(other) = other.context("the links can't be read")? {
         bail!(
-            "`threads` of the FHIR server was changed, but there are rooms of conversations in the former form, such as {other}: put back what it was, or begin with an empty folder `data`",
+            "`threads` of the FHIR server was changed, but there are rooms of conversations in the former form, such as {other}: put back what it was, or begin with an empty folder `data` and, where it is used, an empty PostgreSQL",
         );
     }
     Ok(())

@@ -115,3 +115,22 @@ fn the_configurations_for_kubernetes_and_systemd_are_ones_that_the_bridge_takes(
     let notify_url = fhir(kubernetes).notify_url.unwrap();
     assert_eq!(notify_url.as_str().trim_end_matches('/'), service);
 }
+
+#[test]
+fn the_bridge_is_told_of_the_database_that_is_started_for_it() {
+    let deployed = Config::load(&repository().join("deploy/bridge.yaml")).unwrap();
+    let compose = std::fs::read_to_string(repository().join("docker-compose.yml")).unwrap();
+    let compose: serde_json::Value = serde_yaml::from_str(&compose).unwrap();
+    let services = &compose["services"];
+    let variable = deployed.database.url_env.unwrap();
+    let url = services["bridge"]["environment"][&variable]
+        .as_str()
+        .unwrap();
+    let database = &services["bridge-postgres"]["environment"];
+    let [user, password, name] =
+        ["USER", "PASSWORD", "DB"].map(|key| database[format!("POSTGRES_{key}")].as_str().unwrap());
+    assert_eq!(
+        url,
+        format!("postgres://{user}:{password}@bridge-postgres:5432/{name}?sslmode=disable")
+    );
+}

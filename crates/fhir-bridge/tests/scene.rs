@@ -9,7 +9,7 @@
 use std::{net::TcpListener, path::Path, time::Duration};
 
 use serde_json::{Value, json};
-use testbed::{Bridge, BridgeSetup, Testbed, scene};
+use testbed::{Bridge, BridgeSetup, Postgres, Testbed, scene};
 
 /// The same for all: two bridges at once on one FHIR server would both carry what is there.
 const APPSERVICE: &str = "bridge1";
@@ -206,5 +206,101 @@ async fn a_bridge_that_is_killed_again_and_again_loses_and_doubles_nothing() {
         .await
         .unwrap();
     assert_silent(&bridge, &appservice, &played.private);
+    bridge.stop().await;
+}
+
+/// What a command of the bridge says, and whether it is content.
+async fn command(folder: &Path, words: &[&str]) -> (bool, String) {
+    let run = tokio::process::Command::new(PROGRAM)
+        .args(words)
+        .args(["--config", "bridge.yaml"])
+        .current_dir(folder)
+        .output();
+    let ran = run.await.unwrap();
+    let said = [ran.stdout, ran.stderr].concat();
+    (ran.status.success(), String::from_utf8(said).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bridge_on_postgres_that_dies_and_loses_its_database_loses_and_doubles_nothing() {
+    let testbed = Testbed::shared().await.unwrap();
+    let appservice = testbed.appservice(APPSERVICE).await.unwrap();
+    let database = Postgres::shared().await.unwrap().database().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("database.url"), database.url()).unwrap();
+    let operators = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let operators = operators.unwrap().to_string();
+    let config = json!({
+        "database": {"url_file": "database.url"}, "ops": {"listen": operators},
+    });
+    let bridge = start(testbed, &appservice, folder.path(), config).await;
+    let fhir = testbed.fhir_url().unwrap();
+
+    let tell = |line: &str| println!("{line}");
+    let prefix = &appservice.user_prefix;
+    let playing = scene::play(testbed, &fhir, prefix, scene::Names::Unique, &tell);
+    let (mut outages, mut deaths) = (0, 0);
+    let troubling = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(1_700)).await;
+            database.cut().await.unwrap();
+            println!("         the database is away");
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            database.restore().await.unwrap();
+            outages += 1;
+            tokio::time::sleep(Duration::from_millis(2_300)).await;
+            bridge.kill().await;
+            bridge.restart().await.unwrap();
+            deaths += 1;
+        }
+    };
+    let played = tokio::select! {
+        played = playing => played.unwrap(),
+        () = troubling => unreachable!(),
+    };
+    println!("the database was away {outages} times, the bridge died {deaths} times");
+    assert!(outages > 0 && deaths > 0);
+    database.restore().await.unwrap();
+    bridge.restart_if_dead().await.unwrap();
+    scene::stays_the_same(testbed, &fhir, &played, Duration::from_secs(8))
+        .await
+        .unwrap();
+    assert_silent(&bridge, &appservice, &played.private);
+    let log = bridge.log_text().unwrap();
+    assert!(!log.contains("dead letter"), "an outage makes none");
+    let password = database.url().split([':', '@']).nth(2).unwrap();
+    assert!(!log.contains(password), "the password is in the log");
+
+    // What is there for operators works with it, beside the bridge.
+    let (_, said) = command(folder.path(), &["links", "--json"]).await;
+    for id in [&played.space, &played.room, &played.thread] {
+        assert!(said.contains(id.as_str()), "{id} is not in\n{said}");
+    }
+    let (_, said) = command(folder.path(), &["doctor", "--no-write"]).await;
+    for words in ["PostgreSQL ", "a bridge is at work with it"] {
+        assert!(said.contains(words), "{words} is not in\n{said}");
+    }
+    let (fine, said) = command(folder.path(), &["dead-letters", "list"]).await;
+    assert!(fine && said.contains("No dead letters"), "{said}");
+    let (_, said) = command(folder.path(), &["status", "--json"]).await;
+    assert!(
+        said.contains("\"database\"") && !said.contains(password),
+        "{said}"
+    );
+
+    // A second one is refused, wherever its folder is.
+    let second = tempfile::tempdir().unwrap();
+    for file in ["bridge.yaml", "database.url"] {
+        std::fs::copy(folder.path().join(file), second.path().join(file)).unwrap();
+    }
+    let (fine, said) = command(second.path(), &["run"]).await;
+    assert!(
+        !fine && said.contains("in use by another process"),
+        "{said}"
+    );
+    let names = std::fs::read_dir(folder.path().join("data")).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    let is_sqlite = |name: &std::ffi::OsString| name.to_string_lossy().contains(".db");
+    assert!(!names.iter().any(is_sqlite), "{names:?}");
     bridge.stop().await;
 }

@@ -79,6 +79,23 @@ impl AuditFile {
     }
 }
 
+/// Gives each event of the file that `is_meant` to `tell`. Lines that are torn, as a crash leaves them, are left out: what
+/// was in them stands further down.
+pub(crate) fn events(
+    path: &Path,
+    is_meant: &dyn Fn(&Value) -> bool,
+    tell: &mut dyn FnMut(Value) -> io::Result<()>,
+) -> io::Result<()> {
+    for line in BufReader::new(File::open(path)?).split(b'\n') {
+        if let Ok(line) = serde_json::from_slice::<Line>(&line?)
+            && is_meant(&line.event)
+        {
+            tell(line.event)?;
+        }
+    }
+    Ok(())
+}
+
 fn hash(line: &[u8]) -> String {
     format!("{:x}", Sha256::digest(line))
 }

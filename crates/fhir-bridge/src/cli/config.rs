@@ -8,6 +8,7 @@ use url::Url;
 use super::{ConfigFile, Output};
 use crate::{
     config::{self, Config, Import},
+    database::Place,
     logging,
     report::Report,
 };
@@ -71,6 +72,20 @@ fn tell_doubts(config: &Config, report: &mut Report) {
             format!("{} is not there", config.registration.display()),
             "Make it with `fhir-bridge registration generate`.",
         );
+    }
+    match Place::of(config) {
+        Ok(Place::Postgres(address)) if address.is_open() => report.warn(
+            "database",
+            "what goes to PostgreSQL on another machine can be read on the way",
+            "Put ?sslmode=verify-full behind its address, unless something in between encrypts it.",
+        ),
+        Ok(_) => {}
+        // It may be made, or set, later than this.
+        Err(error) => report.warn(
+            "database",
+            format!("{error:#}"),
+            "The bridge doesn't start without it.",
+        ),
     }
     let mut urls = vec![("homeserver.url", &config.homeserver.url)];
     urls.extend(config.servers().map(|server| ("fhir.url", &server.url)));

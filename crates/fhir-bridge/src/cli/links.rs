@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 
-use crate::{config::Config, links::Links};
+use crate::{config::Config, database::Place};
 
 /// Which links are listed.
 #[derive(Debug, Args)]
@@ -27,8 +27,9 @@ pub(super) async fn list(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
     let mut any = false;
+    let place = Place::of(config)?;
     for server in config.servers() {
-        let Some(links) = Links::look(&server.links_file(&config.data)).await? else {
+        let Some(links) = place.look(server).await? else {
             continue;
         };
         any = true;
@@ -59,10 +60,7 @@ pub(super) async fn list(
         }
     }
     if !any {
-        bail!(
-            "there are no links yet in {}: has the bridge ever run?",
-            config.data.display()
-        );
+        bail!("there are no links yet in {place}: has the bridge ever run?");
     }
     Ok(())
 }

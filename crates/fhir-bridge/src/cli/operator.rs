@@ -84,19 +84,19 @@ struct Page {
 }
 
 #[derive(Deserialize, serde::Serialize)]
-struct DeadLetter {
+pub(super) struct DeadLetter {
     id: i64,
-    source: String,
-    key: Option<String>,
-    lane: String,
+    pub(super) source: String,
+    pub(super) key: Option<String>,
+    pub(super) lane: String,
     attempts: u32,
     received_at: String,
     error: String,
 }
 
 impl Operator {
-    fn of(config: &Config, target: &Target) -> anyhow::Result<Self> {
-        let base = match (&target.url, &config.ops.listen) {
+    pub(super) fn of(config: &Config, url: Option<&str>) -> anyhow::Result<Self> {
+        let base = match (url, &config.ops.listen) {
             (Some(url), _) => url.trim_end_matches('/').to_owned(),
             (None, Some(listen)) => format!("http://{}", super::reachable(listen)),
             (None, None) => {
@@ -138,7 +138,7 @@ impl Operator {
         bail!("the bridge answers {status}: {what}{advice}");
     }
 
-    async fn dead_letters(&self) -> anyhow::Result<Vec<DeadLetter>> {
+    pub(super) async fn dead_letters(&self) -> anyhow::Result<Vec<DeadLetter>> {
         let (mut all, mut after) = (Vec::new(), 0);
         loop {
             let path = format!("dead-letters?after={after}&limit={PAGE}");
@@ -155,7 +155,7 @@ impl Operator {
 
 /// `fhir-bridge status`.
 pub(super) async fn status(config: &Config, target: &Target) -> anyhow::Result<ExitCode> {
-    let status = Operator::of(config, target)?
+    let status = Operator::of(config, target.url.as_deref())?
         .ask(Method::GET, "status")
         .await?;
     if target.output.json {
@@ -240,7 +240,7 @@ pub(super) async fn dead_letters(
     command: &DeadLetters,
 ) -> anyhow::Result<ExitCode> {
     let target = command.target();
-    let operator = Operator::of(config, target)?;
+    let operator = Operator::of(config, target.url.as_deref())?;
     let json = target.output.json;
     match command {
         DeadLetters::List { .. } => {
@@ -320,7 +320,7 @@ pub(super) async fn replay(
         query.append_pair("server", server);
     }
     let path = format!("replay?{}", query.finish());
-    let done = Operator::of(config, target)?
+    let done = Operator::of(config, target.url.as_deref())?
         .ask(Method::POST, &path)
         .await?;
     if target.output.json {

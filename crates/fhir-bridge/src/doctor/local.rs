@@ -2,12 +2,13 @@
 
 use std::{path::Path, sync::Arc};
 
-use matrix_appservice::{Journal, JournalError, Registration, registration::Severity};
+use matrix_appservice::{JournalError, Registration, registration::Severity};
 
 use super::PATIENCE;
 use crate::{
     audit,
     config::Config,
+    database::{Address, Place, journal_file},
     policy::{Policy, source::Source},
     report::{Outcome, Report},
     startup,
@@ -73,12 +74,23 @@ pub(super) fn provisioning(config: &Config, report: &mut Report) {
     }
 }
 
-/// The folder of the databases. Returns whether a bridge is at work there.
+/// The folder and the databases. Returns whether a bridge is at work with them.
 pub(super) async fn data(config: &Config, report: &mut Report) -> bool {
     let folder = config.data.display();
+    let place = match Place::of(config) {
+        Ok(place) => place,
+        Err(error) => {
+            report.fail(
+                "database",
+                format!("{error:#}"),
+                "Mend it, or take `database` out of the configuration for SQLite.",
+            );
+            return false;
+        }
+    };
     if !config.data.is_dir() {
         report.skip("data", format!("{folder} is made at the first start"));
-        return false;
+        return databases(config, &place, report).await;
     }
     if let Err(error) = tempfile_in(&config.data) {
         report.fail(
@@ -101,12 +113,39 @@ pub(super) async fn data(config: &Config, report: &mut Report) -> bool {
             Err(error) => report.fail("audit", format!("{} can't be read: {error}", audit_log.display()), "Check its owner."),
         }
     }
-    let journal = config.data.join("journal.db");
-    if !journal.is_file() {
+    databases(config, &place, report).await
+}
+
+/// The databases, wherever they are. Returns whether a bridge is at work with them.
+async fn databases(config: &Config, place: &Place, report: &mut Report) -> bool {
+    let (made, restore) = match place {
+        Place::Files(data) => (
+            journal_file(data).is_file(),
+            "Restore the folder `data` from a backup, or use the version of the bridge that wrote it.",
+        ),
+        Place::Postgres(address) => {
+            let Some(made) = postgres(address, place, report).await else {
+                return false;
+            };
+            (
+                made,
+                "Restore the database from a backup, or use the version of the bridge that wrote it.",
+            )
+        }
+    };
+    if let Err(error) = place.check(config).await {
+        report.fail(
+            "database",
+            format!("{error:#}"),
+            "The bridge doesn't start like this.",
+        );
+        return false;
+    }
+    if !made {
         report.skip("journal", "made at the first start");
         return false;
     }
-    match Journal::open(&journal).await {
+    match place.journal().await {
         Ok(journal) => {
             match journal.stats().await {
                 Ok(stats) if stats.dead > 0 => report.warn(
@@ -118,11 +157,7 @@ pub(super) async fn data(config: &Config, report: &mut Report) -> bool {
                     "journal",
                     format!("{} waiting, no dead letters", stats.waiting),
                 ),
-                Err(error) => report.fail(
-                    "journal",
-                    crate::cli::chain(&error),
-                    "Restore the folder `data` from a backup.",
-                ),
+                Err(error) => report.fail("journal", crate::cli::chain(&error), restore),
             }
             false
         }
@@ -131,14 +166,47 @@ pub(super) async fn data(config: &Config, report: &mut Report) -> bool {
             true
         }
         Err(error) => {
-            report.fail(
-                "journal",
-                crate::cli::chain(&error),
-                "Restore the folder `data` from a backup, or use the version of the bridge that wrote it.",
-            );
+            report.fail("journal", crate::cli::chain(&error), restore);
             false
         }
     }
+}
+
+/// Whether PostgreSQL lets the bridge in. Returns whether there is a journal; `None` when there can't be any.
+async fn postgres(address: &Address, place: &Place, report: &mut Report) -> Option<bool> {
+    let asked = match tokio::time::timeout(PATIENCE, address.ask()).await {
+        Ok(Ok(asked)) => asked,
+        Ok(Err(error)) => {
+            report.fail(
+                "database",
+                format!("{place} can't be opened: {}", crate::cli::chain(&error)),
+                "Is PostgreSQL running, is the address in `database` right, and does it let this machine in (pg_hba.conf)?",
+            );
+            return None;
+        }
+        Err(_) => {
+            let seconds = PATIENCE.as_secs();
+            report.fail(
+                "database",
+                format!("no answer from {place} within {seconds} s"),
+                "Is there a firewall between the two, and is the address in `database` right?",
+            );
+            return None;
+        }
+    };
+    if !asked.has_journal && !asked.may_make_schemas {
+        report.fail(
+            "database",
+            format!("the user of {place} may make no schemas there"),
+            "As the owner of the database: GRANT CREATE ON DATABASE … TO …",
+        );
+        return None;
+    }
+    report.ok(
+        "database",
+        format!("{place} answers, PostgreSQL {}", asked.version),
+    );
+    Some(asked.has_journal)
 }
 
 /// A file that is gone again at once.

@@ -2,7 +2,7 @@
 
 use matrix_appservice::ruma::{OwnedRoomId, RoomId};
 
-use super::{Links, LinksError};
+use super::{Links, LinksError, tables::query};
 
 /// When somebody came, and when what was sent meanwhile has to be tied to it. Unix time in ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,8 +14,8 @@ pub(crate) struct Arrival {
 impl Links {
     pub(crate) async fn arrivals(&self) -> Result<Vec<(OwnedRoomId, Arrival)>, LinksError> {
         let rows: Vec<(String, i64, Option<i64>)> =
-            sqlx::query_as("SELECT room_id, came_ms, tie_ms FROM arrival")
-                .fetch_all(&self.pool)
+            query("SELECT room_id, came_ms, tie_ms FROM arrival")
+                .all(&self.tables)
                 .await?;
         Ok(rows
             .into_iter()
@@ -30,22 +30,22 @@ impl Links {
         room: &RoomId,
         arrival: Arrival,
     ) -> Result<(), LinksError> {
-        sqlx::query(
-            "INSERT INTO arrival (room_id, came_ms, tie_ms) VALUES (?, ?, ?)
+        query(
+            "INSERT INTO arrival (room_id, came_ms, tie_ms) VALUES ($1, $2, $3)
              ON CONFLICT (room_id) DO UPDATE SET came_ms = excluded.came_ms, tie_ms = excluded.tie_ms",
         )
         .bind(room.as_str())
         .bind(arrival.came)
         .bind(arrival.tie)
-        .execute(&self.pool)
+        .run(&self.tables)
         .await?;
         Ok(())
     }
 
     pub(crate) async fn forget_arrival(&self, room: &RoomId) -> Result<(), LinksError> {
-        sqlx::query("DELETE FROM arrival WHERE room_id = ?")
+        query("DELETE FROM arrival WHERE room_id = $1")
             .bind(room.as_str())
-            .execute(&self.pool)
+            .run(&self.tables)
             .await?;
         Ok(())
     }

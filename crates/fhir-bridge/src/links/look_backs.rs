@@ -2,7 +2,7 @@
 
 use matrix_appservice::ruma::{OwnedRoomId, RoomId};
 
-use super::{Links, LinksError};
+use super::{Links, LinksError, tables::query};
 
 /// When to look (Unix time in ms), and which look it is, from 0 on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,13 +13,13 @@ pub(crate) struct LookBack {
 
 impl Links {
     pub(crate) async fn look_backs(&self) -> Result<Vec<(OwnedRoomId, LookBack)>, LinksError> {
-        let rows: Vec<(String, i64, u32)> =
-            sqlx::query_as("SELECT room_id, due_ms, look FROM look_back")
-                .fetch_all(&self.pool)
-                .await?;
+        let rows: Vec<(String, i64, i64)> = query("SELECT room_id, due_ms, look FROM look_back")
+            .all(&self.tables)
+            .await?;
         Ok(rows
             .into_iter()
             .filter_map(|(room, due, look)| {
+                let look = u32::try_from(look).ok()?;
                 Some((RoomId::parse(room).ok()?, LookBack { due, look }))
             })
             .collect())
@@ -30,14 +30,14 @@ impl Links {
         room: &RoomId,
         when: LookBack,
     ) -> Result<(), LinksError> {
-        sqlx::query(
-            "INSERT INTO look_back (room_id, due_ms, look) VALUES (?, ?, ?)
+        query(
+            "INSERT INTO look_back (room_id, due_ms, look) VALUES ($1, $2, $3)
              ON CONFLICT (room_id) DO UPDATE SET due_ms = excluded.due_ms, look = excluded.look",
         )
         .bind(room.as_str())
         .bind(when.due)
         .bind(when.look)
-        .execute(&self.pool)
+        .run(&self.tables)
         .await?;
         Ok(())
     }
@@ -48,23 +48,23 @@ impl Links {
         first: LookBack,
         apart_ms: i64,
     ) -> Result<(), LinksError> {
-        sqlx::query(
+        query(
             "INSERT INTO look_back (room_id, due_ms, look)
-             SELECT room_id, ? + ? * (row_number() OVER (ORDER BY resource) - 1), ? FROM room WHERE true
+             SELECT room_id, $1 + $2 * (row_number() OVER (ORDER BY resource) - 1), $3 FROM room WHERE true
              ON CONFLICT (room_id) DO NOTHING",
         )
         .bind(first.due)
         .bind(apart_ms)
         .bind(first.look)
-        .execute(&self.pool)
+        .run(&self.tables)
         .await?;
         Ok(())
     }
 
     pub(crate) async fn forget_look_back(&self, room: &RoomId) -> Result<(), LinksError> {
-        sqlx::query("DELETE FROM look_back WHERE room_id = ?")
+        query("DELETE FROM look_back WHERE room_id = $1")
             .bind(room.as_str())
-            .execute(&self.pool)
+            .run(&self.tables)
             .await?;
         Ok(())
     }

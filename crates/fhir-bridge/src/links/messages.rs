@@ -2,9 +2,9 @@
 
 use fhir::ResourceRef;
 use matrix_appservice::ruma::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
-use sqlx::{FromRow, Row, sqlite::SqliteRow};
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
-use super::{Links, LinksError, now_ms};
+use super::{Links, LinksError, now_ms, tables::query};
 
 /// How far a message has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,23 +79,28 @@ fn wrong(what: &'static str) -> sqlx::Error {
     sqlx::Error::Decode(what.into())
 }
 
-impl FromRow<'_, SqliteRow> for Known {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl<'r, R: Row> FromRow<'r, R> for Known
+where
+    &'static str: ColumnIndex<R>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+    bool: Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        let text = |column: &'static str| row.try_get::<String, _>(column);
         Ok(Self {
-            resource: ResourceRef::parse(row.try_get("resource")?)
-                .ok_or_else(|| wrong("resource"))?,
+            resource: ResourceRef::parse(&text("resource")?).ok_or_else(|| wrong("resource"))?,
             seq: row.try_get("seq")?,
-            room: RoomId::parse(row.try_get::<&str, _>("room_id")?).map_err(|_| wrong("room"))?,
-            sender: UserId::parse(row.try_get::<&str, _>("sender")?)
-                .map_err(|_| wrong("sender"))?,
+            room: RoomId::parse(text("room_id")?).map_err(|_| wrong("room"))?,
+            sender: UserId::parse(text("sender")?).map_err(|_| wrong("sender"))?,
             from_matrix: row.try_get("from_matrix")?,
-            state: State::parse(row.try_get("state")?),
-            fingerprint: row.try_get("fingerprint")?,
+            state: State::parse(&text("state")?),
+            fingerprint: text("fingerprint")?,
             pending: row.try_get("pending")?,
             changed_at: row.try_get("changed_at")?,
             changed_in_record: row.try_get("changed_in_record")?,
             correction: row
-                .try_get::<Option<&str>, _>("correction")?
+                .try_get::<Option<String>, _>("correction")?
                 .and_then(|id| EventId::parse(id).ok()),
         })
     }
@@ -107,18 +112,19 @@ impl Links {
         &self,
         resource: &ResourceRef,
     ) -> Result<Option<Known>, LinksError> {
-        Ok(sqlx::query_as("SELECT * FROM message WHERE resource = ?")
+        query("SELECT * FROM message WHERE resource = $1")
             .bind(resource.to_string())
-            .fetch_optional(&self.pool)
-            .await?)
+            .first(&self.tables)
+            .await
     }
 
     /// Notes a message that is new; what is known already stays as it is.
     pub(crate) async fn add_message(&self, new: &NewMessage<'_>) -> Result<(), LinksError> {
-        sqlx::query(
+        let mut commit = self.tables.begin_in_order().await?;
+        query(
             "INSERT INTO message (resource, room_id, sender, from_matrix, state, fingerprint, changed_at,
                  changed_in_record, linked_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (resource) DO NOTHING",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (resource) DO NOTHING",
         )
         .bind(new.resource.to_string())
         .bind(new.room.as_str())
@@ -129,9 +135,9 @@ impl Links {
         .bind(new.changed_at)
         .bind(!new.from_matrix)
         .bind(now_ms())
-        .execute(&self.pool)
+        .run(&mut commit)
         .await?;
-        Ok(())
+        commit.end().await
     }
 
     pub(crate) async fn set_state(
@@ -139,10 +145,10 @@ impl Links {
         resource: &ResourceRef,
         state: State,
     ) -> Result<(), LinksError> {
-        sqlx::query("UPDATE message SET state = ? WHERE resource = ?")
+        query("UPDATE message SET state = $1 WHERE resource = $2")
             .bind(state.as_str())
             .bind(resource.to_string())
-            .execute(&self.pool)
+            .run(&self.tables)
             .await?;
         Ok(())
     }
@@ -153,10 +159,10 @@ impl Links {
         resource: &ResourceRef,
         pending: Option<&str>,
     ) -> Result<(), LinksError> {
-        sqlx::query("UPDATE message SET pending = ? WHERE resource = ?")
+        query("UPDATE message SET pending = $1 WHERE resource = $2")
             .bind(pending)
             .bind(resource.to_string())
-            .execute(&self.pool)
+            .run(&self.tables)
             .await?;
         Ok(())
     }
@@ -169,15 +175,15 @@ impl Links {
         changed_at: i64,
         changed_in_record: bool,
     ) -> Result<(), LinksError> {
-        sqlx::query(
-            "UPDATE message SET state = 'live', fingerprint = ?, pending = NULL, changed_at = ?,
-                 changed_in_record = ? WHERE resource = ?",
+        query(
+            "UPDATE message SET state = 'live', fingerprint = $1, pending = NULL, changed_at = $2,
+                 changed_in_record = $3 WHERE resource = $4",
         )
         .bind(fingerprint)
         .bind(changed_at)
         .bind(changed_in_record)
         .bind(resource.to_string())
-        .execute(&self.pool)
+        .run(&self.tables)
         .await?;
         Ok(())
     }
@@ -187,10 +193,10 @@ impl Links {
         resource: &ResourceRef,
         correction: Option<&EventId>,
     ) -> Result<(), LinksError> {
-        sqlx::query("UPDATE message SET correction = ? WHERE resource = ?")
+        query("UPDATE message SET correction = $1 WHERE resource = $2")
             .bind(correction.map(EventId::as_str))
             .bind(resource.to_string())
-            .execute(&self.pool)
+            .run(&self.tables)
             .await?;
         Ok(())
     }
@@ -200,11 +206,11 @@ impl Links {
         &self,
         resource: &ResourceRef,
     ) -> Result<Vec<LinkedPart>, LinksError> {
-        let rows: Vec<(i64, String, String)> = sqlx::query_as(
-            "SELECT part, event_id, fingerprint FROM event WHERE resource = ? ORDER BY part",
+        let rows: Vec<(i64, String, String)> = query(
+            "SELECT part, event_id, fingerprint FROM event WHERE resource = $1 ORDER BY part",
         )
         .bind(resource.to_string())
-        .fetch_all(&self.pool)
+        .all(&self.tables)
         .await?;
         Ok(rows
             .into_iter()
@@ -227,34 +233,37 @@ impl Links {
         event: &EventId,
         fingerprint: &str,
     ) -> Result<(), LinksError> {
-        sqlx::query(
-            "INSERT INTO event (event_id, resource, part, fingerprint) VALUES (?, ?, ?, ?)
-             ON CONFLICT (event_id) DO UPDATE SET fingerprint = excluded.fingerprint
-             ON CONFLICT (resource, part) DO UPDATE SET event_id = excluded.event_id,
-                 fingerprint = excluded.fingerprint",
-        )
-        .bind(event.as_str())
-        .bind(resource.to_string())
-        .bind(part)
-        .bind(fingerprint)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        let mut commit = self.tables.begin().await?;
+        let known = query("UPDATE event SET fingerprint = $2 WHERE event_id = $1")
+            .bind(event.as_str())
+            .bind(fingerprint)
+            .run(&mut commit)
+            .await?;
+        if known == 0 {
+            query(
+                "INSERT INTO event (event_id, resource, part, fingerprint) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (resource, part) DO UPDATE SET event_id = excluded.event_id,
+                     fingerprint = excluded.fingerprint",
+            )
+            .bind(event.as_str())
+            .bind(resource.to_string())
+            .bind(part)
+            .bind(fingerprint)
+            .run(&mut commit)
+            .await?;
+        }
+        commit.end().await
     }
 
     pub(crate) async fn unlink_event(&self, event: &EventId) -> Result<(), LinksError> {
-        let mut commit = self.pool.begin().await?;
-        for query in [
-            "DELETE FROM edit WHERE edits = ?",
-            "DELETE FROM event WHERE event_id = ?",
+        let mut commit = self.tables.begin().await?;
+        for sql in [
+            "DELETE FROM edit WHERE edits = $1",
+            "DELETE FROM event WHERE event_id = $1",
         ] {
-            sqlx::query(query)
-                .bind(event.as_str())
-                .execute(&mut *commit)
-                .await?;
+            query(sql).bind(event.as_str()).run(&mut commit).await?;
         }
-        commit.commit().await?;
-        Ok(())
+        commit.end().await
     }
 
     /// Notes that an event edits another one, of a message.
@@ -264,32 +273,31 @@ impl Links {
         edit: &EventId,
         edits: &EventId,
     ) -> Result<(), LinksError> {
-        sqlx::query(
-            "INSERT INTO edit (event_id, resource, edits) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        query(
+            "INSERT INTO edit (event_id, resource, edits) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
         )
         .bind(edit.as_str())
         .bind(resource.to_string())
         .bind(edits.as_str())
-        .execute(&self.pool)
+        .run(&self.tables)
         .await?;
         Ok(())
     }
 
     pub(crate) async fn remove_edit(&self, edit: &EventId) -> Result<(), LinksError> {
-        sqlx::query("DELETE FROM edit WHERE event_id = ?")
+        query("DELETE FROM edit WHERE event_id = $1")
             .bind(edit.as_str())
-            .execute(&self.pool)
+            .run(&self.tables)
             .await?;
         Ok(())
     }
 
     /// The edits of an event.
     pub(crate) async fn edits_of(&self, event: &EventId) -> Result<Vec<OwnedEventId>, LinksError> {
-        let ids: Vec<String> =
-            sqlx::query_scalar("SELECT event_id FROM edit WHERE edits = ? ORDER BY rowid")
-                .bind(event.as_str())
-                .fetch_all(&self.pool)
-                .await?;
+        let ids: Vec<String> = query("SELECT event_id FROM edit WHERE edits = $1 ORDER BY rowid")
+            .bind(event.as_str())
+            .all_values(&self.tables)
+            .await?;
         Ok(ids
             .into_iter()
             .filter_map(|id| EventId::parse(id).ok())
@@ -302,9 +310,9 @@ impl Links {
         edit: &EventId,
     ) -> Result<Option<(ResourceRef, OwnedEventId)>, LinksError> {
         let row: Option<(String, String)> =
-            sqlx::query_as("SELECT resource, edits FROM edit WHERE event_id = ?")
+            query("SELECT resource, edits FROM edit WHERE event_id = $1")
                 .bind(edit.as_str())
-                .fetch_optional(&self.pool)
+                .first(&self.tables)
                 .await?;
         Ok(row.and_then(|(resource, event)| {
             Some((ResourceRef::parse(&resource)?, EventId::parse(event).ok()?))
@@ -317,10 +325,10 @@ impl Links {
         file: &ResourceRef,
         resource: &ResourceRef,
     ) -> Result<(), LinksError> {
-        sqlx::query("INSERT INTO file (file, resource) VALUES (?, ?) ON CONFLICT DO NOTHING")
+        query("INSERT INTO file (file, resource) VALUES ($1, $2) ON CONFLICT DO NOTHING")
             .bind(file.to_string())
             .bind(resource.to_string())
-            .execute(&self.pool)
+            .run(&self.tables)
             .await?;
         Ok(())
     }
@@ -329,9 +337,9 @@ impl Links {
         &self,
         resource: &ResourceRef,
     ) -> Result<Vec<ResourceRef>, LinksError> {
-        let files: Vec<String> = sqlx::query_scalar("SELECT file FROM file WHERE resource = ?")
+        let files: Vec<String> = query("SELECT file FROM file WHERE resource = $1")
             .bind(resource.to_string())
-            .fetch_all(&self.pool)
+            .all_values(&self.tables)
             .await?;
         Ok(files
             .iter()
@@ -340,9 +348,9 @@ impl Links {
     }
 
     pub(crate) async fn forget_file(&self, file: &ResourceRef) -> Result<(), LinksError> {
-        sqlx::query("DELETE FROM file WHERE file = ?")
+        query("DELETE FROM file WHERE file = $1")
             .bind(file.to_string())
-            .execute(&self.pool)
+            .run(&self.tables)
             .await?;
         Ok(())
     }

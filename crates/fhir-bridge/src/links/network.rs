@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use fhir::ResourceRef;
 use matrix_appservice::ruma::{EventId, OwnedUserId, RoomId, UserId};
 
-use super::{Links, LinksError};
+use super::{Links, LinksError, tables::query};
 use crate::mapping::{membership::Placed, phase::Phase};
 
 /// What changed about a room's members, noted in one commit.
@@ -19,9 +19,9 @@ impl Links {
     /// Whom a room was last brought in line with.
     pub(crate) async fn placed(&self, resource: &ResourceRef) -> Result<Vec<Placed>, LinksError> {
         let rows: Vec<(String, String)> =
-            sqlx::query_as("SELECT user_id, person FROM placed WHERE resource = ?")
+            query("SELECT user_id, person FROM placed WHERE resource = $1")
                 .bind(resource.to_string())
-                .fetch_all(&self.pool)
+                .all(&self.tables)
                 .await?;
         Ok(rows
             .into_iter()
@@ -37,28 +37,27 @@ impl Links {
         resource: &ResourceRef,
         placing: &Placing,
     ) -> Result<(), LinksError> {
-        let mut commit = self.pool.begin().await?;
+        let mut commit = self.tables.begin().await?;
         for one in &placing.placed {
-            sqlx::query(
-                "INSERT INTO placed (resource, user_id, person) VALUES (?, ?, ?)
+            query(
+                "INSERT INTO placed (resource, user_id, person) VALUES ($1, $2, $3)
                  ON CONFLICT (resource, user_id) DO UPDATE SET person = excluded.person
-                 WHERE person <> excluded.person",
+                 WHERE placed.person <> excluded.person",
             )
             .bind(resource.to_string())
             .bind(one.user.as_str())
             .bind(&one.person)
-            .execute(&mut *commit)
+            .run(&mut commit)
             .await?;
         }
         for user in &placing.gone {
-            sqlx::query("DELETE FROM placed WHERE resource = ? AND user_id = ?")
+            query("DELETE FROM placed WHERE resource = $1 AND user_id = $2")
                 .bind(resource.to_string())
                 .bind(user.as_str())
-                .execute(&mut *commit)
+                .run(&mut commit)
                 .await?;
         }
-        commit.commit().await?;
-        Ok(())
+        commit.end().await
     }
 
     /// The person for whom a user was brought into a room, and whether they were seen to have joined.
@@ -67,13 +66,12 @@ impl Links {
         resource: &ResourceRef,
         user: &UserId,
     ) -> Result<Option<(ResourceRef, bool)>, LinksError> {
-        let row: Option<(String, bool)> = sqlx::query_as(
-            "SELECT person, joined <> 0 FROM placed WHERE resource = ? AND user_id = ?",
-        )
-        .bind(resource.to_string())
-        .bind(user.as_str())
-        .fetch_optional(&self.pool)
-        .await?;
+        let row: Option<(String, bool)> =
+            query("SELECT person, joined FROM placed WHERE resource = $1 AND user_id = $2")
+                .bind(resource.to_string())
+                .bind(user.as_str())
+                .first(&self.tables)
+                .await?;
         Ok(row.and_then(|(person, joined)| Some((ResourceRef::parse(&person)?, joined))))
     }
 
@@ -84,13 +82,13 @@ impl Links {
         user: &UserId,
         joined: bool,
     ) -> Result<bool, LinksError> {
-        let done = sqlx::query("UPDATE placed SET joined = ? WHERE resource = ? AND user_id = ?")
+        let done = query("UPDATE placed SET joined = $1 WHERE resource = $2 AND user_id = $3")
             .bind(joined)
             .bind(resource.to_string())
             .bind(user.as_str())
-            .execute(&self.pool)
+            .run(&self.tables)
             .await?;
-        Ok(done.rows_affected() > 0)
+        Ok(done > 0)
     }
 
     /// Whether a user is still to be in another room of ours than this resource's.
@@ -99,13 +97,11 @@ impl Links {
         user: &UserId,
         resource: &ResourceRef,
     ) -> Result<bool, LinksError> {
-        Ok(sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM placed WHERE user_id = ? AND resource <> ?)",
-        )
-        .bind(user.as_str())
-        .bind(resource.to_string())
-        .fetch_one(&self.pool)
-        .await?)
+        query("SELECT EXISTS (SELECT 1 FROM placed WHERE user_id = $1 AND resource <> $2)")
+            .bind(user.as_str())
+            .bind(resource.to_string())
+            .one_value(&self.tables)
+            .await
     }
 
     /// Notes who is a member of a care team now, and who of those it had is a former one.
@@ -115,30 +111,29 @@ impl Links {
         members: &[ResourceRef],
         before: &[String],
     ) -> Result<(), LinksError> {
-        let former: i64 = sqlx::query_scalar("SELECT count(*) FROM former WHERE team = ?")
+        let former: i64 = query("SELECT count(*) FROM former WHERE team = $1")
             .bind(team.to_string())
-            .fetch_one(&self.pool)
+            .one_value(&self.tables)
             .await?;
         if former == 0 && before.is_empty() {
             return Ok(());
         }
-        let mut commit = self.pool.begin().await?;
+        let mut commit = self.tables.begin().await?;
         for person in before {
-            sqlx::query("INSERT INTO former (team, person) VALUES (?, ?) ON CONFLICT DO NOTHING")
+            query("INSERT INTO former (team, person) VALUES ($1, $2) ON CONFLICT DO NOTHING")
                 .bind(team.to_string())
                 .bind(person)
-                .execute(&mut *commit)
+                .run(&mut commit)
                 .await?;
         }
         for person in members {
-            sqlx::query("DELETE FROM former WHERE team = ? AND person = ?")
+            query("DELETE FROM former WHERE team = $1 AND person = $2")
                 .bind(team.to_string())
                 .bind(person.to_string())
-                .execute(&mut *commit)
+                .run(&mut commit)
                 .await?;
         }
-        commit.commit().await?;
-        Ok(())
+        commit.end().await
     }
 
     pub(crate) async fn is_former(
@@ -146,15 +141,11 @@ impl Links {
         team: &ResourceRef,
         person: &ResourceRef,
     ) -> Result<bool, LinksError> {
-        Ok(
-            sqlx::query_scalar(
-                "SELECT EXISTS (SELECT 1 FROM former WHERE team = ? AND person = ?)",
-            )
+        query("SELECT EXISTS (SELECT 1 FROM former WHERE team = $1 AND person = $2)")
             .bind(team.to_string())
             .bind(person.to_string())
-            .fetch_one(&self.pool)
-            .await?,
-        )
+            .one_value(&self.tables)
+            .await
     }
 
     /// Notes what a resource depends on, in the place of what it did.
@@ -163,31 +154,27 @@ impl Links {
         resource: &ResourceRef,
         on: &[ResourceRef],
     ) -> Result<(), LinksError> {
-        let before: Vec<String> =
-            sqlx::query_scalar("SELECT on_what FROM depends WHERE resource = ?")
-                .bind(resource.to_string())
-                .fetch_all(&self.pool)
-                .await?;
+        let before: Vec<String> = query("SELECT on_what FROM depends WHERE resource = $1")
+            .bind(resource.to_string())
+            .all_values(&self.tables)
+            .await?;
         let now: BTreeSet<String> = on.iter().map(ToString::to_string).collect();
         if before.into_iter().collect::<BTreeSet<_>>() == now {
             return Ok(());
         }
-        let mut commit = self.pool.begin().await?;
-        sqlx::query("DELETE FROM depends WHERE resource = ?")
+        let mut commit = self.tables.begin().await?;
+        query("DELETE FROM depends WHERE resource = $1")
             .bind(resource.to_string())
-            .execute(&mut *commit)
+            .run(&mut commit)
             .await?;
         for on in now {
-            sqlx::query(
-                "INSERT INTO depends (resource, on_what) VALUES (?, ?) ON CONFLICT DO NOTHING",
-            )
-            .bind(resource.to_string())
-            .bind(on)
-            .execute(&mut *commit)
-            .await?;
+            query("INSERT INTO depends (resource, on_what) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+                .bind(resource.to_string())
+                .bind(on)
+                .run(&mut commit)
+                .await?;
         }
-        commit.commit().await?;
-        Ok(())
+        commit.end().await
     }
 
     /// What has to be looked at again when this changes.
@@ -196,9 +183,9 @@ impl Links {
         on: &ResourceRef,
     ) -> Result<Vec<ResourceRef>, LinksError> {
         let rows: Vec<String> =
-            sqlx::query_scalar("SELECT resource FROM depends WHERE on_what = ? ORDER BY resource")
+            query("SELECT resource FROM depends WHERE on_what = $1 ORDER BY resource")
                 .bind(on.to_string())
-                .fetch_all(&self.pool)
+                .all_values(&self.tables)
                 .await?;
         Ok(rows
             .iter()
@@ -208,11 +195,11 @@ impl Links {
 
     /// The types of resources that anything depends on.
     pub(crate) async fn watched_types(&self) -> Result<BTreeSet<String>, LinksError> {
-        let rows: Vec<String> = sqlx::query_scalar(
-            "SELECT DISTINCT substr(on_what, 1, instr(on_what, '/') - 1) FROM depends",
-        )
-        .fetch_all(&self.pool)
-        .await?;
+        let rows: Vec<String> =
+            query("SELECT DISTINCT substr(on_what, 1, instr(on_what, '/') - 1) FROM depends")
+                .in_postgres("SELECT DISTINCT split_part(on_what, '/', 1) FROM depends")
+                .all_values(&self.tables)
+                .await?;
         Ok(rows.into_iter().collect())
     }
 
@@ -224,19 +211,19 @@ impl Links {
     ) -> Result<(), LinksError> {
         match at_ms {
             Some(at_ms) => {
-                sqlx::query(
-                    "INSERT INTO due (resource, at_ms) VALUES (?, ?)
-                     ON CONFLICT (resource) DO UPDATE SET at_ms = excluded.at_ms WHERE at_ms <> excluded.at_ms",
+                query(
+                    "INSERT INTO due (resource, at_ms) VALUES ($1, $2)
+                     ON CONFLICT (resource) DO UPDATE SET at_ms = excluded.at_ms WHERE due.at_ms <> excluded.at_ms",
                 )
                 .bind(resource.to_string())
                 .bind(at_ms)
-                .execute(&self.pool)
+                .run(&self.tables)
                 .await?;
             }
             None => {
-                sqlx::query("DELETE FROM due WHERE resource = ?")
+                query("DELETE FROM due WHERE resource = $1")
                     .bind(resource.to_string())
-                    .execute(&self.pool)
+                    .run(&self.tables)
                     .await?;
             }
         }
@@ -246,8 +233,8 @@ impl Links {
     /// What is due first, and when.
     pub(crate) async fn first_due(&self) -> Result<Option<(ResourceRef, i64)>, LinksError> {
         let row: Option<(String, i64)> =
-            sqlx::query_as("SELECT resource, at_ms FROM due ORDER BY at_ms LIMIT 1")
-                .fetch_optional(&self.pool)
+            query("SELECT resource, at_ms FROM due ORDER BY at_ms LIMIT 1")
+                .first(&self.tables)
                 .await?;
         Ok(row.and_then(|(resource, at_ms)| Some((ResourceRef::parse(&resource)?, at_ms))))
     }
@@ -258,18 +245,18 @@ impl Links {
         resource: &ResourceRef,
         at_ms: i64,
     ) -> Result<(), LinksError> {
-        sqlx::query("DELETE FROM due WHERE resource = ? AND at_ms = ?")
+        query("DELETE FROM due WHERE resource = $1 AND at_ms = $2")
             .bind(resource.to_string())
             .bind(at_ms)
-            .execute(&self.pool)
+            .run(&self.tables)
             .await?;
         Ok(())
     }
 
     pub(crate) async fn phase(&self, resource: &ResourceRef) -> Result<Option<Phase>, LinksError> {
-        let text: Option<String> = sqlx::query_scalar("SELECT phase FROM phase WHERE resource = ?")
+        let text: Option<String> = query("SELECT phase FROM phase WHERE resource = $1")
             .bind(resource.to_string())
-            .fetch_optional(&self.pool)
+            .first_value(&self.tables)
             .await?;
         Ok(text.as_deref().and_then(Phase::parse))
     }
@@ -279,13 +266,13 @@ impl Links {
         resource: &ResourceRef,
         phase: Phase,
     ) -> Result<(), LinksError> {
-        sqlx::query(
-            "INSERT INTO phase (resource, phase) VALUES (?, ?)
-             ON CONFLICT (resource) DO UPDATE SET phase = excluded.phase WHERE phase <> excluded.phase",
+        query(
+            "INSERT INTO phase (resource, phase) VALUES ($1, $2)
+             ON CONFLICT (resource) DO UPDATE SET phase = excluded.phase WHERE phase.phase <> excluded.phase",
         )
         .bind(resource.to_string())
         .bind(phase.as_str())
-        .execute(&self.pool)
+        .run(&self.tables)
         .await?;
         Ok(())
     }
@@ -296,9 +283,9 @@ impl Links {
         person: &ResourceRef,
     ) -> Result<Option<(OwnedUserId, Option<String>)>, LinksError> {
         let row: Option<(String, Option<String>)> =
-            sqlx::query_as("SELECT user_id, proof FROM identity WHERE person = ?")
+            query("SELECT user_id, proof FROM identity WHERE person = $1")
                 .bind(person.to_string())
-                .fetch_optional(&self.pool)
+                .first(&self.tables)
                 .await?;
         Ok(row.and_then(|(user, proof)| Some((UserId::parse(user).ok()?, proof))))
     }
@@ -311,20 +298,20 @@ impl Links {
     ) -> Result<(), LinksError> {
         match user {
             Some(user) => {
-                sqlx::query(
-                    "INSERT INTO identity (person, user_id, proof) VALUES (?, ?, ?)
+                query(
+                    "INSERT INTO identity (person, user_id, proof) VALUES ($1, $2, $3)
                      ON CONFLICT (person) DO UPDATE SET user_id = excluded.user_id, proof = excluded.proof",
                 )
                 .bind(person.to_string())
                 .bind(user.as_str())
                 .bind(proof)
-                .execute(&self.pool)
+                .run(&self.tables)
                 .await?;
             }
             None => {
-                sqlx::query("DELETE FROM identity WHERE person = ?")
+                query("DELETE FROM identity WHERE person = $1")
                     .bind(person.to_string())
-                    .execute(&self.pool)
+                    .run(&self.tables)
                     .await?;
             }
         }
@@ -337,18 +324,18 @@ impl Links {
         user: &UserId,
         person: &ResourceRef,
     ) -> Result<(), LinksError> {
-        sqlx::query("DELETE FROM account WHERE user_id = ? AND resource = ?")
+        query("DELETE FROM account WHERE user_id = $1 AND resource = $2")
             .bind(user.as_str())
             .bind(person.to_string())
-            .execute(&self.pool)
+            .run(&self.tables)
             .await?;
         Ok(())
     }
 
     /// How many ghosts each person had who had any that were deactivated.
     pub(crate) async fn retired(&self) -> Result<Vec<(ResourceRef, u32)>, LinksError> {
-        let rows: Vec<(String, i64)> = sqlx::query_as("SELECT person, ghosts FROM retired")
-            .fetch_all(&self.pool)
+        let rows: Vec<(String, i64)> = query("SELECT person, ghosts FROM retired")
+            .all(&self.tables)
             .await?;
         Ok(rows
             .into_iter()
@@ -359,13 +346,13 @@ impl Links {
     }
 
     pub(crate) async fn retire(&self, person: &ResourceRef, ghosts: u32) -> Result<(), LinksError> {
-        sqlx::query(
-            "INSERT INTO retired (person, ghosts) VALUES (?, ?)
+        query(
+            "INSERT INTO retired (person, ghosts) VALUES ($1, $2)
              ON CONFLICT (person) DO UPDATE SET ghosts = excluded.ghosts",
         )
         .bind(person.to_string())
         .bind(i64::from(ghosts))
-        .execute(&self.pool)
+        .run(&self.tables)
         .await?;
         Ok(())
     }
@@ -376,15 +363,15 @@ impl Links {
         pseudonym: &str,
         client: Option<&ResourceRef>,
     ) -> Result<(), LinksError> {
-        sqlx::query(
-            "INSERT INTO guest_room (room_id, pseudonym, client) VALUES (?, ?, ?)
+        query(
+            "INSERT INTO guest_room (room_id, pseudonym, client) VALUES ($1, $2, $3)
              ON CONFLICT (room_id) DO UPDATE SET
-                 pseudonym = excluded.pseudonym, client = coalesce(excluded.client, client)",
+                 pseudonym = excluded.pseudonym, client = coalesce(excluded.client, guest_room.client)",
         )
         .bind(room.as_str())
         .bind(pseudonym)
         .bind(client.map(ToString::to_string))
-        .execute(&self.pool)
+        .run(&self.tables)
         .await?;
         Ok(())
     }
@@ -395,14 +382,14 @@ impl Links {
         team: &ResourceRef,
         user: &UserId,
     ) -> Result<(), LinksError> {
-        sqlx::query(
-            "INSERT INTO hung (room_id, team, user_id) VALUES (?, ?, ?)
+        query(
+            "INSERT INTO hung (room_id, team, user_id) VALUES ($1, $2, $3)
              ON CONFLICT (room_id) DO UPDATE SET team = excluded.team, user_id = excluded.user_id",
         )
         .bind(room.as_str())
         .bind(team.to_string())
         .bind(user.as_str())
-        .execute(&self.pool)
+        .run(&self.tables)
         .await?;
         Ok(())
     }
@@ -413,30 +400,28 @@ impl Links {
         room: &RoomId,
     ) -> Result<Option<(ResourceRef, OwnedUserId)>, LinksError> {
         let row: Option<(String, String)> =
-            sqlx::query_as("SELECT team, user_id FROM hung WHERE room_id = ?")
+            query("SELECT team, user_id FROM hung WHERE room_id = $1")
                 .bind(room.as_str())
-                .fetch_optional(&self.pool)
+                .first(&self.tables)
                 .await?;
         Ok(row
             .and_then(|(team, user)| Some((ResourceRef::parse(&team)?, UserId::parse(user).ok()?))))
     }
 
     pub(crate) async fn unhang(&self, room: &RoomId) -> Result<(), LinksError> {
-        sqlx::query("DELETE FROM hung WHERE room_id = ?")
+        query("DELETE FROM hung WHERE room_id = $1")
             .bind(room.as_str())
-            .execute(&self.pool)
+            .run(&self.tables)
             .await?;
         Ok(())
     }
 
     /// Whether a conversation's own payload was sent.
     pub(crate) async fn was_begun(&self, thread: &ResourceRef) -> Result<bool, LinksError> {
-        Ok(
-            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM first_message WHERE resource = ?)")
-                .bind(thread.to_string())
-                .fetch_one(&self.pool)
-                .await?,
-        )
+        query("SELECT EXISTS (SELECT 1 FROM first_message WHERE resource = $1)")
+            .bind(thread.to_string())
+            .one_value(&self.tables)
+            .await
     }
 
     pub(crate) async fn note_begun(
@@ -444,12 +429,12 @@ impl Links {
         thread: &ResourceRef,
         event: &EventId,
     ) -> Result<(), LinksError> {
-        sqlx::query(
-            "INSERT INTO first_message (resource, event_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        query(
+            "INSERT INTO first_message (resource, event_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
         )
         .bind(thread.to_string())
         .bind(event.as_str())
-        .execute(&self.pool)
+        .run(&self.tables)
         .await?;
         Ok(())
     }

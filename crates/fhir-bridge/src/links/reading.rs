@@ -3,7 +3,7 @@
 use fhir::ResourceRef;
 use matrix_appservice::ruma::{EventId, OwnedEventId, RoomId, UserId};
 
-use super::{Links, LinksError};
+use super::{Links, LinksError, tables::query};
 
 impl Links {
     /// Notes the task of a message's reader.
@@ -14,35 +14,34 @@ impl Links {
         owner: &ResourceRef,
         completed: bool,
     ) -> Result<(), LinksError> {
-        sqlx::query(
-            "INSERT INTO task (task, message, owner, completed) VALUES (?, ?, ?, ?)
-             ON CONFLICT (task) DO UPDATE SET completed = max(completed, excluded.completed)",
+        query(
+            "INSERT INTO task (task, message, owner, completed) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (task) DO UPDATE SET completed = task.completed OR excluded.completed",
         )
         .bind(task.to_string())
         .bind(message.to_string())
         .bind(owner.to_string())
         .bind(completed)
-        .execute(&self.pool)
+        .run(&self.tables)
         .await?;
         Ok(())
     }
 
     /// Notes that a task is completed.
     pub(crate) async fn complete_task(&self, task: &ResourceRef) -> Result<(), LinksError> {
-        sqlx::query("UPDATE task SET completed = 1 WHERE task = ?")
+        query("UPDATE task SET completed = true WHERE task = $1")
             .bind(task.to_string())
-            .execute(&self.pool)
+            .run(&self.tables)
             .await?;
         Ok(())
     }
 
     /// Whether a task is known to be completed.
     pub(crate) async fn is_completed(&self, task: &ResourceRef) -> Result<bool, LinksError> {
-        let completed: Option<bool> =
-            sqlx::query_scalar("SELECT completed FROM task WHERE task = ?")
-                .bind(task.to_string())
-                .fetch_optional(&self.pool)
-                .await?;
+        let completed: Option<bool> = query("SELECT completed FROM task WHERE task = $1")
+            .bind(task.to_string())
+            .first_value(&self.tables)
+            .await?;
         Ok(completed.unwrap_or(false))
     }
 
@@ -53,15 +52,15 @@ impl Links {
         owner: &ResourceRef,
         seq: i64,
     ) -> Result<Vec<ResourceRef>, LinksError> {
-        let tasks: Vec<String> = sqlx::query_scalar(
+        let tasks: Vec<String> = query(
             "SELECT task.task FROM task JOIN message ON message.resource = task.message
-             WHERE task.owner = ? AND task.completed = 0 AND message.room_id = ? AND message.seq <= ?
+             WHERE task.owner = $1 AND task.completed = false AND message.room_id = $2 AND message.seq <= $3
              ORDER BY message.seq",
         )
         .bind(owner.to_string())
         .bind(room.as_str())
         .bind(seq)
-        .fetch_all(&self.pool)
+        .all_values(&self.tables)
         .await?;
         Ok(tasks
             .iter()
@@ -75,27 +74,25 @@ impl Links {
         room: &RoomId,
         event: &EventId,
     ) -> Result<Option<i64>, LinksError> {
-        Ok(sqlx::query_scalar(
-            "SELECT seq FROM message WHERE room_id = ?1 AND (
-                 resource IN (SELECT resource FROM event WHERE event_id = ?2)
-                 OR resource IN (SELECT resource FROM edit WHERE event_id = ?2)
-                 OR correction = ?2)",
+        query(
+            "SELECT seq FROM message WHERE room_id = $1 AND (
+                 resource IN (SELECT resource FROM event WHERE event_id = $2)
+                 OR resource IN (SELECT resource FROM edit WHERE event_id = $2)
+                 OR correction = $2)",
         )
         .bind(room.as_str())
         .bind(event.as_str())
-        .fetch_optional(&self.pool)
-        .await?)
+        .first_value(&self.tables)
+        .await
     }
 
     /// The place of the last message of a room that was linked up to this time (ms).
     pub(crate) async fn place_at(&self, room: &RoomId, ms: i64) -> Result<Option<i64>, LinksError> {
-        Ok(
-            sqlx::query_scalar("SELECT max(seq) FROM message WHERE room_id = ? AND linked_at <= ?")
-                .bind(room.as_str())
-                .bind(ms)
-                .fetch_one(&self.pool)
-                .await?,
-        )
+        query("SELECT max(seq) FROM message WHERE room_id = $1 AND linked_at <= $2")
+            .bind(room.as_str())
+            .bind(ms)
+            .one_value(&self.tables)
+            .await
     }
 
     /// Notes how far somebody has read. Returns whether that is further than before.
@@ -105,26 +102,25 @@ impl Links {
         reader: &UserId,
         seq: i64,
     ) -> Result<bool, LinksError> {
-        let done = sqlx::query(
-            "INSERT INTO reading (room_id, reader, seq) VALUES (?, ?, ?)
-             ON CONFLICT (room_id, reader) DO UPDATE SET seq = excluded.seq WHERE seq < excluded.seq",
+        let done = query(
+            "INSERT INTO reading (room_id, reader, seq) VALUES ($1, $2, $3)
+             ON CONFLICT (room_id, reader) DO UPDATE SET seq = excluded.seq WHERE reading.seq < excluded.seq",
         )
         .bind(room.as_str())
         .bind(reader.as_str())
         .bind(seq)
-        .execute(&self.pool)
+        .run(&self.tables)
         .await?;
-        Ok(done.rows_affected() > 0)
+        Ok(done > 0)
     }
 
     /// How far somebody has read.
     pub(crate) async fn reading(&self, room: &RoomId, reader: &UserId) -> Result<i64, LinksError> {
-        let seq: Option<i64> =
-            sqlx::query_scalar("SELECT seq FROM reading WHERE room_id = ? AND reader = ?")
-                .bind(room.as_str())
-                .bind(reader.as_str())
-                .fetch_optional(&self.pool)
-                .await?;
+        let seq: Option<i64> = query("SELECT seq FROM reading WHERE room_id = $1 AND reader = $2")
+            .bind(room.as_str())
+            .bind(reader.as_str())
+            .first_value(&self.tables)
+            .await?;
         Ok(seq.unwrap_or(0))
     }
 
