@@ -132,11 +132,21 @@ fn work(entry: &Entry) -> String {
     } else {
         format!("reader\0{}\0", entry.reader)
     };
+    let source = &entry.source;
     match &entry.key {
-        Some(key) => format!("{reader}{}\0{key}", entry.source),
-        None => format!("{reader}{}\0entry:{}", entry.source, entry.id),
+        Some(key) if !key.starts_with(KEYLESS) => format!("{reader}{source}\0{key}"),
+        // Ids begin anew when the journal is opened and nothing is in it: the time tells today's from yesterday's, whose
+        // sends the homeserver would take for the same.
+        Some(key) => format!("{reader}{source}\0{key}\0{}", entry.received_at),
+        None => format!(
+            "{reader}{source}\0{KEYLESS}{}\0{}",
+            entry.id, entry.received_at
+        ),
     }
 }
+
+/// What the key of an entry begins with that came without one and was a dead letter; its former id follows.
+const KEYLESS: &str = "entry:";
 
 /// Counts the sends of one delivery, so that each has a number of its own that is the same again
 /// when the handler runs again.
@@ -151,4 +161,41 @@ pub(crate) fn next_ordinal(ordinals: &Ordinals, user: &UserId, room: &RoomId) ->
     let this = *next;
     *next += 1;
     this
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(id: i64, key: Option<&str>, received_at: i64) -> Entry {
+        Entry {
+            id,
+            reader: String::new(),
+            source: "elsewhere".into(),
+            key: key.map(ToOwned::to_owned),
+            lane: "lane".into(),
+            attempts: 0,
+            received_at,
+            due_at: 0,
+            begun: false,
+            slot: None,
+            payload: Arc::new([]),
+        }
+    }
+
+    #[test]
+    fn work_without_a_key_is_not_taken_for_that_of_an_earlier_process() {
+        let name = |id, key, at| work(&entry(id, key, at));
+        let first = name(1, None, 1000);
+        assert_ne!(first, name(2, None, 1000));
+        assert_ne!(first, name(1, None, 2000), "ids begin anew");
+        let retried = name(7, Some("entry:1"), 1000);
+        assert_eq!(first, retried, "as a dead letter that is tried again");
+    }
+
+    #[test]
+    fn work_with_a_key_is_the_same_whenever_it_comes() {
+        let name = |id, at| work(&entry(id, Some("$event"), at));
+        assert_eq!(name(1, 1000), name(2, 2000));
+    }
 }
