@@ -36,6 +36,8 @@ type Judge = Arc<dyn Fn(&Asked) -> Fate + Send + Sync>;
 #[derive(Clone)]
 struct Between {
     to: Url,
+    /// Where the bridge reaches it.
+    from: Url,
     http: reqwest::Client,
     judge: Judge,
 }
@@ -45,18 +47,19 @@ struct Between {
 pub(crate) async fn put(to: &Url, judge: impl Fn(&Asked) -> Fate + Send + Sync + 'static) -> Url {
     // Fails when a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let between = Between {
-        to: to.clone(),
-        http: reqwest::Client::builder().no_proxy().build().unwrap(),
-        judge: Arc::new(judge),
-    };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = Router::new().fallback(pass).with_state(between);
-    tokio::spawn(async move { axum::serve(listener, router).await });
     let mut url = to.clone();
     url.set_ip_host(address.ip()).unwrap();
     url.set_port(Some(address.port())).unwrap();
+    let between = Between {
+        to: to.clone(),
+        from: url.clone(),
+        http: reqwest::Client::builder().no_proxy().build().unwrap(),
+        judge: Arc::new(judge),
+    };
+    let router = Router::new().fallback(pass).with_state(between);
+    tokio::spawn(async move { axum::serve(listener, router).await });
     url
 }
 
@@ -88,12 +91,24 @@ async fn pass_on(between: Between, request: Request) -> Response {
         .unwrap();
     let mut response = Response::builder().status(answer.status());
     for (name, value) in answer.headers() {
-        if name != header::TRANSFER_ENCODING && name != header::CONNECTION {
+        let of_this_hop = [
+            header::TRANSFER_ENCODING,
+            header::CONNECTION,
+            header::CONTENT_LENGTH,
+        ];
+        if !of_this_hop.contains(name) {
             response = response.header(name, value);
         }
     }
     asked.succeeded = Some(answer.status().is_success());
-    let body = answer.bytes().await.unwrap();
+    let is_fhir = answer
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|media| media.as_bytes().starts_with(b"application/fhir+json"));
+    let mut body = answer.bytes().await.unwrap();
+    if is_fhir {
+        body = between.readdressed(&body);
+    }
     match between.fate(&asked).await {
         Some(instead) => instead,
         None => response.body(Body::from(body)).unwrap(),
@@ -101,6 +116,13 @@ async fn pass_on(between: Between, request: Request) -> Response {
 }
 
 impl Between {
+    /// With the links to further pages leading here, as they do where a server is told the address it is reached by.
+    fn readdressed(&self, body: &[u8]) -> Bytes {
+        let origin = |url: &Url| url.origin().ascii_serialization();
+        let text = str::from_utf8(body).unwrap();
+        text.replace(&origin(&self.to), &origin(&self.from)).into()
+    }
+
     async fn fate(&self, asked: &Asked) -> Option<Response> {
         match (self.judge)(asked) {
             Fate::Pass => None,

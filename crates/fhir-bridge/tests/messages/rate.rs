@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::place::Place;
 
 /// How many messages are said at once, without waiting for the record.
-const MESSAGES: usize = 100;
+const MESSAGES: usize = 40;
 
 /// What the FHIR server was asked because of what people said in a room: how often, and for how many ms.
 fn asked(log: &str) -> BTreeMap<String, (usize, u64)> {
