@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::lock;
 
-/// How long is waited at the most.
+/// How long each step is held up at the most, to the next tick of the timer.
 const AT_MOST: Duration = Duration::from_millis(1);
 /// Pushes with a shorter pause between them follow each other: whoever sends them is behind.
 const PAUSE: Duration = Duration::from_micros(300);
