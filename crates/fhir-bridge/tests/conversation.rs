@@ -21,8 +21,10 @@ use serde_json::{Value, json};
 use testbed::{Bridge, BridgeSetup, Client, FhirServer, Testbed, unique};
 use url::Url;
 
-/// How long anything may take to come to the other side.
+/// How long nothing may come to the other side while something is missing there.
 const PATIENCE: Duration = Duration::from_mins(8);
+/// The pause between two looks at what is on all sides; each of them reads everything.
+const LOOK: Duration = Duration::from_secs(5);
 /// The pause between two messages of one person.
 const PACE: Duration = Duration::from_millis(500);
 /// The pause before somebody tries again whose server is away.
@@ -433,29 +435,36 @@ async fn whatever_fails_in_a_conversation_all_sides_end_the_same() {
     println!("{count} messages in {:.0?}", began.elapsed());
 
     let over = Instant::now();
+    let (mut known, mut moved) = (0, Instant::now());
     loop {
-        let mut found = Vec::new();
+        let (mut found, mut here) = (Vec::new(), 0);
         match meeting.stored().await {
-            Some(stored) => found.extend(
-                wrong(&said, &stored)
-                    .iter()
-                    .map(|what| format!("FHIR: {what}")),
-            ),
+            Some(stored) => {
+                here += stored.len();
+                let wrong = wrong(&said, &stored);
+                found.extend(wrong.iter().map(|what| format!("FHIR: {what}")));
+            }
             None => found.push("the FHIR server gives no answer".to_owned()),
         }
         for person in &meeting.people {
             let texts = person.reads().await.unwrap_or_default();
+            here += texts.len();
             let texts: Vec<_> = texts.into_iter().map(|(_, text)| text).collect();
-            found.extend(
-                wrong(&said, &texts)
-                    .iter()
-                    .map(|what| format!("{}: {what}", person.id)),
-            );
+            let wrong = wrong(&said, &texts);
+            found.extend(wrong.iter().map(|what| format!("{}: {what}", person.id)));
         }
         if found.is_empty() {
             break;
         }
-        if over.elapsed() > PATIENCE {
+        if here > known {
+            (known, moved) = (here, Instant::now());
+            println!(
+                "    {here} of {} are there after {:.0?}",
+                3 * count,
+                over.elapsed()
+            );
+        }
+        if moved.elapsed() > PATIENCE {
             let log = bridge.log_text().unwrap();
             let lines: Vec<&str> = log.lines().collect();
             let end = lines[lines.len().saturating_sub(30)..].join("\n");
@@ -463,7 +472,7 @@ async fn whatever_fails_in_a_conversation_all_sides_end_the_same() {
             println!("the bridge's files are in {}", kept.display());
             panic!("not the same on all sides:\n{}\n{end}", found.join("\n"));
         }
-        tokio::time::sleep(AGAIN).await;
+        tokio::time::sleep(LOOK).await;
     }
     println!("the same on all sides {:.0?} later", over.elapsed());
     let log = bridge.log_text().unwrap();
