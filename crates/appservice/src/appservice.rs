@@ -100,7 +100,7 @@ impl AppService {
     /// get the same transaction ids, so that it can be repeated.
     #[must_use]
     pub fn intent(&self, user: &UserId, work: &str) -> Intent {
-        let scope = Scope::new(&format!("work\0{work}"), true);
+        let scope = Scope::named(format!("work\0{work}"));
         Intent::new(self.client.clone(), user.to_owned(), scope.into())
     }
 }

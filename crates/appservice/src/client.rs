@@ -30,7 +30,7 @@ use tokio::{sync::Semaphore, time::Instant};
 use url::Url;
 
 pub(crate) use self::{
-    call::{Answer, Call, Repeat},
+    call::{Answer, Body as CallBody, Call, Repeat},
     memory::Creation,
 };
 use self::{
@@ -234,7 +234,7 @@ impl Client {
             ..
         } = &*self.0;
         let (route, repeat) = (call.route, call.repeat);
-        let mut next = Some(self.request(acting, call)?);
+        let mut call = self.acting(acting, call);
         let began = clock.now();
         let wait_until = began + config.longest_wait;
         let limited = |TooLong(pause)| Error::limited(route, pause);
@@ -244,20 +244,16 @@ impl Client {
             .map_err(limited)?;
         let mut attempts = 0;
         loop {
-            // A body that is streamed can be sent once.
-            let Some(request) = next.take() else {
-                return Err(Error::Request("a stream can't be sent again"));
-            };
-            next = request.try_clone();
+            let request = self.request(&mut call)?;
             let error = match self.exchange(route, request).await {
                 Ok(answering) => return Ok(answering),
                 Err(error) => error,
             };
+            if call.body.is_gone() {
+                return Err(error);
+            }
             if error.is_rate_limited() {
                 let pause = error.retry_after();
-                if next.is_none() {
-                    return Err(error);
-                }
                 let pause = pause.unwrap_or(UNNAMED_PAUSE).max(SHORTEST_PAUSE);
                 tracing::debug!(route, pause_ms = pause.as_millis(), "rate limited");
                 let waited = limiter
@@ -270,7 +266,7 @@ impl Client {
             let may = error.is_transient() && (repeat == Repeat::Always || error.is_unsent());
             let elapsed = clock.now() - began;
             match config.pause(attempts, elapsed, clock.jitter()) {
-                Some(pause) if may && next.is_some() => clock.sleep(pause).await,
+                Some(pause) if may => clock.sleep(pause).await,
                 _ => return Err(error),
             }
         }
@@ -293,7 +289,8 @@ impl Client {
         self.0.clock.now()
     }
 
-    fn request(&self, acting: Acting<'_>, mut call: Call) -> Result<reqwest::Request, Error> {
+    /// Says as whom a call is made.
+    fn acting(&self, acting: Acting<'_>, mut call: Call) -> Call {
         // Without a `user_id` it is the application service's own user.
         if acting.user != self.sender() {
             call = call.query("user_id", acting.user.as_str());
@@ -301,18 +298,24 @@ impl Client {
         if let Some(device) = acting.device {
             call = call.query("device_id", device.as_str());
         }
+        call
+    }
+
+    /// One attempt at a call.
+    fn request(&self, call: &mut Call) -> Result<reqwest::Request, Error> {
         let homeserver = &self.0.homeserver;
         let mut url = String::with_capacity(homeserver.len() + call.target.len());
         url.push_str(homeserver);
         url.push_str(&call.target);
         let url =
             Url::parse(&url).map_err(|_| Error::Request("the call can't be put into a URL"))?;
-        let mut request = reqwest::Request::new(call.method, url);
-        *request.headers_mut() = call.headers;
-        request
-            .headers_mut()
-            .insert(header::AUTHORIZATION, self.0.authorization.clone());
-        *request.body_mut() = call.body;
+        let mut request = reqwest::Request::new(call.method.clone(), url);
+        let headers = request.headers_mut();
+        for (name, value) in &call.headers {
+            headers.insert(name, value.clone());
+        }
+        headers.insert(header::AUTHORIZATION, self.0.authorization.clone());
+        *request.body_mut() = call.body.take();
         if call.is_media {
             *request.timeout_mut() = Some(self.0.config.media_timeout);
         }

@@ -14,9 +14,15 @@ mod lanes;
 mod retry;
 #[cfg(test)]
 mod tests;
+mod work;
 mod work_off;
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use sha2::{Digest, Sha256};
@@ -32,8 +38,8 @@ pub use self::{
     retry::{Retry, RetryPolicy},
 };
 pub(crate) use self::{
-    delivery::{Ordinals, next_ordinal},
     handler::Handler,
+    work::{Ordinals, Work, next_ordinal},
     work_off::work_off,
 };
 use self::{
@@ -42,6 +48,7 @@ use self::{
 };
 use crate::{
     client::Client,
+    intent::Before,
     journal::{Due, Entry, Feed, Journal, JournalError, MATRIX, cause, now_ms},
     measures,
     store::Queue,
@@ -90,6 +97,8 @@ impl Default for Limits {
 struct Outcome {
     entry: Arc<Entry>,
     result: HandlerResult,
+    /// What is known of earlier runs.
+    before: Arc<Before>,
 }
 
 /// The handlers of one reader, by the source of the entries that they work on.
@@ -106,8 +115,11 @@ pub(crate) struct Dispatcher {
     /// All entries up to this id have been offered to the lanes.
     scanned_to: i64,
     /// A handler may have begun with entries up to this id, whatever the journal says of them: they
-    /// were there when we started, or a failed attempt could not be written down.
+    /// were there when we started. Of each lane it has begun with the first ones, in their order: behind one that was
+    /// not brought to its end, none was begun with.
     inherited: i64,
+    /// Entries that have failed, and the journal doesn't know it.
+    unwritten: HashSet<i64>,
     /// Handlers at work, at most `limits.parallel`. Dropping it ends them.
     workers: JoinSet<Outcome>,
 }
@@ -130,6 +142,7 @@ impl Dispatcher {
             limits,
             scanned_to: 0,
             inherited: feed.newest,
+            unwritten: HashSet::new(),
             feed,
             workers: JoinSet::new(),
         }
@@ -269,8 +282,10 @@ impl Dispatcher {
         if entry.source == MATRIX {
             self.client.observe(&entry.payload);
         }
-        let may_be_repeat = entry.begun || entry.attempts > 0 || entry.id <= self.inherited;
-        let delivery = Delivery::new(entry.clone(), self.client.clone(), may_be_repeat);
+        let inherited = entry.id <= self.inherited && !self.lanes.is_new(&entry.lane);
+        let failed = entry.attempts > 0 || self.unwritten.contains(&entry.id);
+        let before = Arc::new(Before::new(entry.begun || failed || inherited));
+        let delivery = Delivery::new(entry.clone(), self.client.clone(), before.clone());
         let handler = self.handlers.get(&*entry.source).cloned();
         let timeout = self.limits.handler_timeout;
         async move {
@@ -297,7 +312,11 @@ impl Dispatcher {
                 }
             };
             measures::handled(&entry.source, began.elapsed(), result.as_ref().err());
-            Outcome { entry, result }
+            Outcome {
+                entry,
+                result,
+                before,
+            }
         }
     }
 
@@ -311,8 +330,15 @@ impl Dispatcher {
     }
 
     async fn settle(&mut self, outcome: Outcome) {
-        let Outcome { entry, result } = outcome;
+        let Outcome {
+            entry,
+            result,
+            before,
+        } = outcome;
         let Err(error) = result else {
+            if before.may_be() && before.had_no_end() {
+                self.lanes.is_new_from_here(&entry.lane);
+            }
             self.finish(&entry);
             return;
         };
@@ -343,7 +369,7 @@ impl Dispatcher {
                     .await
                 {
                     tracing::error!(entry = entry.id, error = %error, "the failed attempt is not in the journal");
-                    self.inherited = self.inherited.max(entry.id);
+                    self.unwritten.insert(entry.id);
                 }
                 self.hold(&entry, attempts, due_at, error.class());
             }
@@ -374,6 +400,7 @@ impl Dispatcher {
 
     /// The lane goes on behind this entry.
     fn go_on(&mut self, entry: &Entry) {
+        self.unwritten.remove(&entry.id);
         self.lanes.finished(&entry.lane);
         self.journal.let_go(entry);
     }
@@ -394,7 +421,7 @@ impl Dispatcher {
             }
             Err(error) => {
                 tracing::error!(entry = entry.id, error = %error, "the dead letter is not in the journal, its lane waits");
-                self.inherited = self.inherited.max(entry.id);
+                self.unwritten.insert(entry.id);
                 let pause = i64::try_from(DATABASE_PAUSE.as_millis()).unwrap_or(1000);
                 self.hold(entry, attempts, now_ms() + pause, class);
             }

@@ -33,7 +33,8 @@ pub struct Event(Arc<Inner>);
 
 struct Inner {
     head: Head,
-    json: Box<RawValue>,
+    /// Valid, as it came.
+    json: Arc<[u8]>,
 }
 
 #[derive(Deserialize)]
@@ -62,15 +63,19 @@ impl Event {
     /// When one of `event_id`, `room_id`, `sender` and `type` is missing or no such thing. The error
     /// may quote the event: don't log it.
     pub fn parse(json: &[u8]) -> serde_json::Result<Self> {
-        let json: Box<RawValue> = serde_json::from_slice(json)?;
-        if !json.get().starts_with('{') {
+        Self::read_head(json.into())
+    }
+
+    /// As [`Event::parse`]; what is shared needn't be copied.
+    pub(crate) fn read_head(json: Arc<[u8]>) -> serde_json::Result<Self> {
+        // What the head doesn't hold is passed over, and may be no text.
+        let text = str::from_utf8(&json).map_err(serde_json::Error::custom)?;
+        if !text.trim_ascii_start().starts_with('{') {
             // It would be read like an object with its values in order.
             return Err(serde_json::Error::custom("not an object"));
         }
-        Ok(Self(Arc::new(Inner {
-            head: serde_json::from_str(json.get())?,
-            json,
-        })))
+        let head = serde_json::from_str(text)?;
+        Ok(Self(Arc::new(Inner { head, json })))
     }
 
     /// The event's id.
@@ -127,7 +132,8 @@ impl Event {
     /// The whole event as JSON, to be read as a type of your choice.
     #[must_use]
     pub fn json(&self) -> &RawValue {
-        &self.0.json
+        // It was read before.
+        serde_json::from_slice(&self.0.json).unwrap_or(RawValue::NULL)
     }
 
     /// The event's content as a type of your choice.
@@ -172,13 +178,13 @@ impl Event {
 
     /// The whole event as a type of your choice.
     fn read<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
-        serde_json::from_str(self.0.json.get())
+        serde_json::from_slice(&self.0.json)
     }
 
     /// The whole event as one of ruma's types.
     #[must_use]
     pub fn raw(&self) -> Raw<AnyTimelineEvent> {
-        Raw::from_json(self.0.json.clone())
+        Raw::from_json(self.json().to_owned())
     }
 
     /// Whom the event invites into its room, where that is what it does.
@@ -254,6 +260,24 @@ mod tests {
         assert_eq!(time(json!(5)), Some(5));
         assert_eq!(time(json!("noon")), None);
         assert_eq!(event(&json!({})).origin_server_ts(), None);
+    }
+
+    #[test]
+    fn what_the_head_does_not_hold_is_no_less_json() {
+        let with = |content: &[u8]| {
+            let head = br#" {"event_id":"$1","room_id":"!r","sender":"@a:x","type":"m","content":"#;
+            Event::parse(&[head, content, b"} "].concat())
+        };
+        let event = with(br#"{"body": "\u00e9"}"#).unwrap();
+        assert!(event.json().get().starts_with('{') && event.json().get().ends_with('}'));
+        for content in [
+            &b"{"[..],
+            b"{\"body\": \"\xff\"}",
+            b"{\"body\": \"\x01\"}",
+            b"{}}",
+        ] {
+            assert!(with(content).is_err(), "{content:?}");
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ mod upgrade;
 
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 
-pub(crate) use self::scope::Scope;
+pub(crate) use self::scope::{Before, Scope};
 pub use self::{
     account::{Login, WhoAmI},
     event::NewEvent,

@@ -25,6 +25,8 @@
 //! done in the last 20 ms is handled again. After the power has failed it is what was done since the
 //! last transaction.
 
+mod append;
+mod dead_letters;
 mod entry;
 mod error;
 mod feed;
@@ -34,6 +36,7 @@ mod inbox;
 pub(crate) mod intake;
 mod latest;
 mod ledger;
+mod push;
 mod retention;
 mod settle;
 pub(crate) mod split;
@@ -51,8 +54,7 @@ use std::{
     time::SystemTime,
 };
 
-use axum::body::Bytes;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 #[cfg(test)]
 pub(crate) use self::entry::seen_key;
@@ -65,23 +67,18 @@ pub use self::{
 pub(crate) use self::{
     feed::{Due, Feed, Page},
     latest::Latest,
+    push::PushError,
 };
 use self::{
     feeds::Feeds,
     held::Held,
-    inbox::{Fresh, Inbox},
-    intake::{Intake, Readers, readers_of},
+    inbox::Inbox,
+    intake::{Intake, Readers},
     ledger::Ledger,
-    split::{BadBody, Split},
+    split::Split,
     way::Way,
 };
-use crate::{
-    event::Event,
-    measures,
-    store::{
-        Key, MemoryStore, Newest, PostgresStore, Queue, Row, Settlement, SqliteStore, State, Store,
-    },
-};
+use crate::store::{MemoryStore, Newest, PostgresStore, Row, SqliteStore, State, Store};
 
 /// The source of the events that a homeserver pushed. What else it pushes has sources that begin
 /// with this name and a dot.
@@ -134,15 +131,6 @@ impl std::fmt::Debug for Journal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Journal").finish_non_exhaustive()
     }
-}
-
-/// Why a transaction was not taken.
-#[derive(Debug)]
-pub(crate) enum PushError {
-    Bad(BadBody),
-    NotStored(JournalError),
-    /// A fault of ours. The transaction may be stored; the homeserver sends it again.
-    Panicked,
 }
 
 impl Journal {
@@ -213,167 +201,6 @@ impl Journal {
         Ok(Self(Arc::new(Inner::new(Arc::new(store)).await?)))
     }
 
-    /// Stores a homeserver's transaction as it came, and takes it apart meanwhile. It is durable when
-    /// this returns.
-    pub(crate) async fn push(
-        &self,
-        txn_id: String,
-        body: Bytes,
-        intake: Arc<Intake>,
-    ) -> Result<(), PushError> {
-        let this = self.clone();
-        let (done, pushed) = oneshot::channel();
-        // In a task of its own: a homeserver that hangs up must not leave behind a transaction that is
-        // stored and that nobody knows of.
-        tokio::spawn(async move {
-            let _way = this.0.way.take();
-            let _ = done.send(this.push_now(&txn_id, &body, &intake).await);
-            // The answer first. Handlers that are woken before it take its place on the processor: a homeserver
-            // would wait for all of a large transaction to be handled.
-            tokio::task::yield_now().await;
-            this.0.pushed.notify_one();
-        });
-        pushed.await.unwrap_or_else(|_| {
-            lock(&self.0.inbox).put_back();
-            self.0.pushed.notify_one();
-            Err(PushError::Panicked)
-        })
-    }
-
-    async fn push_now(&self, txn_id: &str, body: &Bytes, intake: &Intake) -> Result<(), PushError> {
-        let _turn = self.0.push_turn.lock().await;
-        let received_at = now_ms();
-        // The database works in a thread of its own.
-        let (stored, split) = tokio::join!(self.0.store.push(txn_id, body, received_at), async {
-            split::split(txn_id, body, intake)
-        });
-        let id = stored.map_err(PushError::NotStored)?;
-        self.0.pushed_at.store(received_at, Ordering::Relaxed);
-        match split {
-            Ok(split) => {
-                let fresh = Fresh {
-                    id,
-                    received_at,
-                    split,
-                };
-                lock(&self.0.inbox).push(fresh);
-                Ok(())
-            }
-            Err(bad) => {
-                let settlement = Settlement {
-                    now: received_at,
-                    transactions: vec![id],
-                    ..Settlement::default()
-                };
-                // If that fails it is looked at again after the next start, and nothing is in it.
-                if let Err(error) = self.0.store.settle(&Arc::new(settlement)).await {
-                    tracing::warn!(%error, "a body that was refused is still in the journal");
-                }
-                Err(PushError::Bad(bad))
-            }
-        }
-    }
-
-    /// Appends entries of the application's own, and moves a cursor, in one commit.
-    ///
-    /// Returns how many were new (for each reader that has a handler for them). May be called again with
-    /// the same entries: their keys decide.
-    ///
-    /// # Errors
-    ///
-    /// When they could not be stored; then nothing is, and the cursor has not moved.
-    pub async fn append(
-        &self,
-        entries: &[NewEntry],
-        cursor: Option<(&str, &str)>,
-    ) -> Result<u64, JournalError> {
-        let this = self.clone();
-        let entries = entries.to_vec();
-        let cursor = cursor.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        uncancelled(async move { this.append_now(entries, cursor).await }).await
-    }
-
-    /// Appends Matrix events that the homeserver never pushed, such as those of
-    /// [`Intent::history`](crate::Intent::history), in this order, and moves a cursor, in one commit. They get to the
-    /// handlers of events like all others, each in its room's lane.
-    ///
-    /// A homeserver that was away for a while is told by others of the last things that were said, fetches some of
-    /// those before, and pushes no more than that. Returns how many were new (for each reader that has a handler of
-    /// events): what was pushed, or appended before, is left out.
-    ///
-    /// # Errors
-    ///
-    /// As [`Journal::append`].
-    pub async fn append_events(
-        &self,
-        events: &[Event],
-        cursor: Option<(&str, &str)>,
-    ) -> Result<u64, JournalError> {
-        let this = self.clone();
-        let entries: Vec<NewEntry> = events.iter().map(entry_of).collect();
-        let cursor = cursor.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        uncancelled(async move {
-            // What is in memory only has its key there: nothing may be taken in meanwhile.
-            let _turn = this.0.take_in_turn.lock().await;
-            let readers = lock(&this.0.readers).clone();
-            let keys = |entry: &NewEntry| -> Vec<Key> {
-                let key = entry.key.as_deref().unwrap_or_default();
-                let readers = readers_of(&readers, MATRIX);
-                readers
-                    .map(|reader| entry::seen_key(reader, MATRIX, key))
-                    .collect()
-            };
-            let all: Vec<Key> = entries.iter().flat_map(keys).collect();
-            // Before the store: a key leaves the ledger after it is in the store.
-            let open: Vec<Key> = {
-                let ledger = lock(&this.0.ledger);
-                let open = all.iter().filter(|key| ledger.knows(key));
-                open.copied().collect()
-            };
-            let mut seen = this.0.store.seen(&all).await?;
-            seen.extend(open);
-            let mut entries = entries;
-            entries.retain(|entry| keys(entry).iter().any(|key| !seen.contains(key)));
-            if entries.is_empty() && cursor.is_none() {
-                return Ok(0);
-            }
-            this.append_now(entries, cursor).await
-        })
-        .await
-    }
-
-    async fn append_now(
-        &self,
-        entries: Vec<NewEntry>,
-        cursor: Option<(String, String)>,
-    ) -> Result<u64, JournalError> {
-        let readers = lock(&self.0.readers).clone();
-        let received_at = now_ms();
-        // How many of them are new is told as one number: it is counted under the first one's.
-        let source = entries.first().map(|entry| entry.source);
-        let (rows, under_way) = {
-            let mut feeds = lock(&self.0.feeds);
-            let mut rows = Vec::new();
-            for new in entries {
-                for reader in readers_of(&readers, new.source) {
-                    rows.push(row(&new, reader, feeds.ids(1), received_at, false));
-                }
-            }
-            let newest = feeds.newest();
-            let under_way = feeds.storing(Queue::Each, newest);
-            (rows, under_way)
-        };
-        let cursor = cursor
-            .as_ref()
-            .map(|(name, value)| (name.as_str(), value.as_str()));
-        let new = self.0.store.append(&rows, cursor, received_at).await;
-        lock(&self.0.feeds).stored(under_way);
-        if let (Some(source), Ok(new)) = (source, &new) {
-            measures::entries(source, *new);
-        }
-        new
-    }
-
     /// Where the cursor `name` stands; `None` before it was first moved.
     ///
     /// # Errors
@@ -381,67 +208,6 @@ impl Journal {
     /// When the database can't be read.
     pub async fn cursor(&self, name: &str) -> Result<Option<String>, JournalError> {
         self.0.store.cursor(name).await
-    }
-
-    /// Dead letters with an id above `after`, oldest first, at most `limit`.
-    ///
-    /// # Errors
-    ///
-    /// When the database can't be read.
-    pub async fn dead_letters(
-        &self,
-        after: i64,
-        limit: u32,
-    ) -> Result<Vec<DeadLetter>, JournalError> {
-        self.settle_all().await?;
-        self.0.store.dead_letters(after, limit).await
-    }
-
-    /// A dead letter and what it holds; `None` when there is none with this id. The payload is what
-    /// somebody wrote: show it to those only who may read it.
-    ///
-    /// # Errors
-    ///
-    /// When the database can't be read.
-    pub async fn dead_letter(
-        &self,
-        id: i64,
-    ) -> Result<Option<(DeadLetter, Arc<[u8]>)>, JournalError> {
-        self.0.store.dead_letter(id).await
-    }
-
-    /// Puts a dead letter back at the end of its lane, with a fresh budget of attempts and a new id.
-    /// Returns whether there was one.
-    ///
-    /// # Errors
-    ///
-    /// When the database can't be written.
-    pub async fn retry_dead_letter(&self, id: i64) -> Result<bool, JournalError> {
-        let this = self.clone();
-        uncancelled(async move {
-            let (new_id, marks) = {
-                let mut feeds = lock(&this.0.feeds);
-                let new_id = feeds.ids(1);
-                let each = feeds.storing(Queue::Each, new_id);
-                (new_id, [each, feeds.storing(Queue::Latest, new_id)])
-            };
-            let there = this.0.store.retry_dead_letter(id, new_id).await;
-            let mut feeds = lock(&this.0.feeds);
-            for mark in marks {
-                feeds.stored(mark);
-            }
-            there
-        })
-        .await
-    }
-
-    /// Gives a dead letter up: its payload is erased, its key stays. Returns whether there was one.
-    ///
-    /// # Errors
-    ///
-    /// When the database can't be written.
-    pub async fn skip_dead_letter(&self, id: i64) -> Result<bool, JournalError> {
-        self.0.store.skip_dead_letter(id).await
     }
 
     /// Removes what waits for a reader (see [`Builder::reader`](crate::Builder::reader)) that isn't there
@@ -602,41 +368,52 @@ impl Inner {
     }
 }
 
-/// As if it had been pushed.
-fn entry_of(event: &Event) -> NewEntry {
-    NewEntry::new(
-        MATRIX,
-        event.event_id().as_str(),
-        event.room_id().as_str(),
-        event.json().get().as_bytes(),
-    )
+/// Hands an entry to each reader; the last one gets what the others have copies of.
+fn for_each_reader<'a>(
+    new: NewEntry,
+    readers: impl Iterator<Item = &'a str>,
+    mut hand: impl FnMut(NewEntry, &str),
+) {
+    let mut readers = readers.peekable();
+    while let Some(reader) = readers.next() {
+        if readers.peek().is_none() {
+            hand(new, reader);
+            return;
+        }
+        hand(new.clone(), reader);
+    }
 }
 
-fn row(new: &NewEntry, reader: &str, id: i64, received_at: i64, begun: bool) -> Row {
+fn row(new: NewEntry, reader: &str, id: i64, received_at: i64, begun: bool) -> Row {
+    let NewEntry {
+        source,
+        key,
+        lane,
+        payload,
+        dead,
+    } = new;
+    let seen = key.as_ref().map(|key| entry::seen_key(reader, source, key));
     Row {
         entry: Arc::new(Entry {
             id,
             reader: reader.to_owned(),
-            source: new.source.into(),
-            key: new.key.clone(),
-            lane: new.lane.clone(),
+            source: source.into(),
+            key,
+            lane,
             attempts: 0,
             received_at,
             due_at: 0,
             begun,
             slot: None,
-            payload: new.payload.clone(),
+            payload,
         }),
-        state: if new.dead.is_some() {
+        state: if dead.is_some() {
             State::Dead
         } else {
             State::Waiting
         },
-        error: new.dead.map(ToOwned::to_owned),
-        seen: new
-            .key
-            .as_ref()
-            .map(|key| entry::seen_key(reader, new.source, key)),
+        error: dead.map(ToOwned::to_owned),
+        seen,
     }
 }
 

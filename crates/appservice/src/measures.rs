@@ -4,7 +4,7 @@
 //! (such as the one for Prometheus) gets these, for others it costs next to nothing. Labels have few values, and none
 //! that names a room, a user or an event: a source is one of the journal's, a status the first digit of HTTP's.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use http::StatusCode;
 use metrics::{counter, histogram};
@@ -35,11 +35,11 @@ pub(crate) fn entries(source: &str, new: u64) {
     counter!(ENTRIES, "source" => source.to_owned()).increment(new);
 }
 
-pub(crate) fn handled(source: &str, took: Duration, failure: Option<&HandlerError>) {
+pub(crate) fn handled(source: &Cow<'static, str>, took: Duration, failure: Option<&HandlerError>) {
     let outcome = if failure.is_some() { "failed" } else { "done" };
-    histogram!(HANDLING, "source" => source.to_owned(), "outcome" => outcome).record(took);
+    histogram!(HANDLING, "source" => source.clone(), "outcome" => outcome).record(took);
     if let Some(failure) = failure {
-        counter!(FAILURES, "source" => source.to_owned(), "kind" => kind(failure.retry()))
+        counter!(FAILURES, "source" => source.clone(), "kind" => kind(failure.retry()))
             .increment(1);
     }
 }

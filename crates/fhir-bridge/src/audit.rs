@@ -106,7 +106,7 @@ impl Bridge {
     pub(crate) async fn note(&self, delivery: &Delivery, mut record: Record) -> HandlerResult {
         let entry = delivery.entry();
         record.correlation = Some(correlation(delivery));
-        let own = entry.key.clone().unwrap_or_else(|| entry.id.to_string());
+        let own = entry.key.clone().unwrap_or_else(|| delivery.work_id());
         let work = [&*entry.source, own.as_str()];
         let new = self
             .audit

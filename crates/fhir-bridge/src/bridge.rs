@@ -608,10 +608,11 @@ impl Bridge {
     }
 }
 
-/// The id of what is done because of a delivery: its journal entry's, with its source.
+/// The id of what is done because of a delivery, after its source. It never comes again for anything else, as the ids of
+/// entries do after a restart.
 pub(crate) fn correlation(delivery: &Delivery) -> String {
-    let entry = delivery.entry();
-    format!("{}-{}", entry.source.replace(':', "-"), entry.id)
+    let source = delivery.entry().source.replace(':', "-");
+    format!("{source}-{}", delivery.work_id())
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

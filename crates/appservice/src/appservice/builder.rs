@@ -217,7 +217,7 @@ impl Builder {
             handler.map(|handler| Query {
                 handler,
                 bot: Arc::new(move |id| {
-                    let scope = Scope::new(&format!("query\0{id}"), true);
+                    let scope = Scope::named(format!("query\0{id}"));
                     Intent::new(client.clone(), client.sender().to_owned(), scope.into())
                 }),
             })

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use axum::body::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
@@ -29,6 +30,30 @@ pub(crate) enum Repeat {
     Unsent,
 }
 
+/// What is sent with a call.
+pub(crate) enum Body {
+    Empty,
+    Bytes(Bytes),
+    /// It can be sent once; then it is gone.
+    Stream(Option<reqwest::Body>),
+}
+
+impl Body {
+    /// Whether it can't be sent any more.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Stream(None))
+    }
+
+    /// For one attempt.
+    pub(super) fn take(&mut self) -> Option<reqwest::Body> {
+        match self {
+            Self::Empty => None,
+            Self::Bytes(bytes) => Some(bytes.clone().into()),
+            Self::Stream(stream) => stream.take(),
+        }
+    }
+}
+
 /// A call: its parts in the order of the wire.
 pub(crate) struct Call {
     pub(super) method: Method,
@@ -36,8 +61,8 @@ pub(crate) struct Call {
     pub(super) route: &'static str,
     /// Path and query.
     pub(super) target: String,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Option<reqwest::Body>,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) body: Body,
     pub(super) repeat: Repeat,
     /// An upload or a download, which may take longer.
     pub(super) is_media: bool,
@@ -55,8 +80,8 @@ impl Call {
             method,
             route,
             target: fill(route, args)?,
-            headers: HeaderMap::new(),
-            body: None,
+            headers: Vec::new(),
+            body: Body::Empty,
             repeat,
             is_media: false,
         })
@@ -86,12 +111,19 @@ impl Call {
         } else {
             Repeat::Always
         };
+        let headers = parts.headers.iter();
         Self {
             method: parts.method,
             route,
             target: parts.uri.to_string(),
-            headers: parts.headers,
-            body: (!body.is_empty()).then(|| body.into()),
+            headers: headers
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+            body: if body.is_empty() {
+                Body::Empty
+            } else {
+                Body::Bytes(body.into())
+            },
             repeat,
             is_media: false,
         }
@@ -111,7 +143,7 @@ impl Call {
     pub(crate) fn json(mut self, body: &impl Serialize) -> Result<Self, Error> {
         let body = serde_json::to_vec(body)
             .map_err(|_| Error::Request("the content can't be put into JSON"))?;
-        self.body = Some(body.into());
+        self.body = Body::Bytes(body.into());
         Ok(self.header(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
@@ -119,12 +151,12 @@ impl Call {
     }
 
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.headers.push((name, value));
         self
     }
 
-    pub(crate) fn body(mut self, body: reqwest::Body) -> Self {
-        self.body = Some(body);
+    pub(crate) fn body(mut self, body: Body) -> Self {
+        self.body = body;
         self
     }
 

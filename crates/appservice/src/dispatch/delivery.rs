@@ -1,17 +1,17 @@
 //! An entry on its way to a handler.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use ruma::{RoomId, UserId};
 
+use super::Work;
 use crate::{
     client::Client,
     event::Event,
-    intent::{Intent, Scope},
+    intent::{Before, Intent, Scope},
     journal::{Entry, MATRIX, now_ms},
 };
 
@@ -29,8 +29,8 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    pub(crate) fn new(entry: Arc<Entry>, client: Client, may_be_repeat: bool) -> Self {
-        let scope = Scope::new(&work(&entry), may_be_repeat);
+    pub(crate) fn new(entry: Arc<Entry>, client: Client, before: Arc<Before>) -> Self {
+        let scope = Scope::new(Work::Entry(entry.clone()), before);
         Self {
             entry,
             client,
@@ -42,11 +42,11 @@ impl Delivery {
     /// The same delivery for the handler with this number: each counts its own sends, so that what
     /// one handler leaves out when it runs again doesn't change the ids of the next one's.
     pub(crate) fn for_handler(&self, number: usize) -> Self {
-        let name = format!("{}\0{number}", work(&self.entry));
+        let work = Work::Handler(self.entry.clone(), number);
         Self {
             entry: self.entry.clone(),
             client: self.client.clone(),
-            scope: Arc::new(Scope::new(&name, self.may_be_repeat())),
+            scope: Arc::new(Scope::new(work, self.scope.before().clone())),
             event: self.event.clone(),
         }
     }
@@ -69,6 +69,14 @@ impl Delivery {
         &self.entry
     }
 
+    /// An id for this piece of work, to find it by in logs and records: 16 hexadecimal digits, the same when a
+    /// handler runs again, also after a restart, and others for each entry and each reader. (An entry's own id may
+    /// come again after a restart.) It tells nothing of the entry.
+    #[must_use]
+    pub fn work_id(&self) -> String {
+        Work::Entry(self.entry.clone()).id()
+    }
+
     /// How long ago the entry was stored.
     #[must_use]
     pub fn age(&self) -> Duration {
@@ -77,7 +85,7 @@ impl Delivery {
     }
 
     /// Whether a handler may have begun with this entry before: it failed, or the process was
-    /// restarted while it waited.
+    /// restarted while it waited, unless one before it in its lane has turned out not to have been handled.
     #[must_use]
     pub fn may_be_repeat(&self) -> bool {
         self.scope.may_be_repeat()
@@ -88,7 +96,7 @@ impl Delivery {
     pub fn event(&self) -> Option<&Event> {
         let read = || {
             (self.entry.source == MATRIX)
-                .then(|| Event::parse(&self.entry.payload).ok())
+                .then(|| Event::read_head(self.entry.payload.clone()).ok())
                 .flatten()
         };
         self.event.get_or_init(read).as_ref()
@@ -121,81 +129,5 @@ impl Delivery {
     #[must_use]
     pub fn bot(&self) -> Intent {
         self.intent(self.client.sender())
-    }
-}
-
-/// Names the work that an entry is: the same after a restart, and when it was a dead letter; another for
-/// each reader.
-fn work(entry: &Entry) -> String {
-    let reader = if entry.reader.is_empty() {
-        String::new()
-    } else {
-        format!("reader\0{}\0", entry.reader)
-    };
-    let source = &entry.source;
-    match &entry.key {
-        Some(key) if !key.starts_with(KEYLESS) => format!("{reader}{source}\0{key}"),
-        // Ids begin anew when the journal is opened and nothing is in it: the time tells today's from yesterday's, whose
-        // sends the homeserver would take for the same.
-        Some(key) => format!("{reader}{source}\0{key}\0{}", entry.received_at),
-        None => format!(
-            "{reader}{source}\0{KEYLESS}{}\0{}",
-            entry.id, entry.received_at
-        ),
-    }
-}
-
-/// What the key of an entry begins with that came without one and was a dead letter; its former id follows.
-const KEYLESS: &str = "entry:";
-
-/// Counts the sends of one delivery, so that each has a number of its own that is the same again
-/// when the handler runs again.
-pub(crate) type Ordinals = Mutex<HashMap<(OwnedUserId, OwnedRoomId), u32>>;
-
-/// The next number for `user` in `room`, from 0.
-pub(crate) fn next_ordinal(ordinals: &Ordinals, user: &UserId, room: &RoomId) -> u32 {
-    let mut ordinals = ordinals.lock().unwrap_or_else(PoisonError::into_inner);
-    let next = ordinals
-        .entry((user.to_owned(), room.to_owned()))
-        .or_default();
-    let this = *next;
-    *next += 1;
-    this
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(id: i64, key: Option<&str>, received_at: i64) -> Entry {
-        Entry {
-            id,
-            reader: String::new(),
-            source: "elsewhere".into(),
-            key: key.map(ToOwned::to_owned),
-            lane: "lane".into(),
-            attempts: 0,
-            received_at,
-            due_at: 0,
-            begun: false,
-            slot: None,
-            payload: Arc::new([]),
-        }
-    }
-
-    #[test]
-    fn work_without_a_key_is_not_taken_for_that_of_an_earlier_process() {
-        let name = |id, key, at| work(&entry(id, key, at));
-        let first = name(1, None, 1000);
-        assert_ne!(first, name(2, None, 1000));
-        assert_ne!(first, name(1, None, 2000), "ids begin anew");
-        let retried = name(7, Some("entry:1"), 1000);
-        assert_eq!(first, retried, "as a dead letter that is tried again");
-    }
-
-    #[test]
-    fn work_with_a_key_is_the_same_whenever_it_comes() {
-        let name = |id, at| work(&entry(id, Some("$event"), at));
-        assert_eq!(name(1, 1000), name(2, 2000));
     }
 }

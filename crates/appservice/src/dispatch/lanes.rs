@@ -41,6 +41,8 @@ struct Lane {
     queue: VecDeque<Arc<Entry>>,
     /// Entries above this id are in the journal and not in `queue`.
     left_behind: Option<i64>,
+    /// Nobody has begun with what follows in an earlier process.
+    is_new: bool,
 }
 
 /// All lanes that have something to do.
@@ -92,6 +94,7 @@ impl Lanes {
             phase: Phase::Empty,
             queue: VecDeque::new(),
             left_behind: None,
+            is_new: false,
         });
         if lane.left_behind.is_some() {
             return;
@@ -155,6 +158,19 @@ impl Lanes {
             // A lane without work costs nothing.
             self.by_key.remove(key);
         }
+    }
+
+    /// The lane's entry, which a worker has, was not brought to its end in an earlier process; so what follows was not
+    /// begun with. Known as long as the lane has something to do.
+    pub(crate) fn is_new_from_here(&mut self, key: &LaneKey) {
+        if let Some(lane) = self.by_key.get_mut(key) {
+            lane.is_new = true;
+        }
+    }
+
+    /// Whether nobody has begun with what follows in this lane in an earlier process, as far as is known.
+    pub(crate) fn is_new(&self, key: &LaneKey) -> bool {
+        self.by_key.get(key).is_some_and(|lane| lane.is_new)
     }
 
     /// The lane's entry `id` failed: the lane is held, with this entry as its first, until `due_at`.

@@ -15,7 +15,7 @@ use tokio::io::AsyncRead;
 pub use self::download::{Download, Thumbnail};
 use self::stream::Stream;
 use super::Intent;
-use crate::client::{Call, Error};
+use crate::client::{Call, CallBody, Error};
 
 const UPLOAD: &str = "/_matrix/media/v3/upload";
 const CREATE: &str = "/_matrix/media/v1/create";
@@ -177,8 +177,8 @@ fn fill(mut call: Call, media: Media) -> Result<Call, Error> {
         call = call.query("filename", &name);
     }
     let body = match media.body {
-        Body::Bytes(bytes) => reqwest::Body::from(bytes),
-        Body::Stream(stream) => reqwest::Body::wrap(stream),
+        Body::Bytes(bytes) => CallBody::Bytes(bytes),
+        Body::Stream(stream) => CallBody::Stream(Some(reqwest::Body::wrap(stream))),
     };
     Ok(call.header(header::CONTENT_TYPE, content_type).body(body))
 }

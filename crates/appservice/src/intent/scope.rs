@@ -2,42 +2,86 @@
 
 use std::{
     collections::HashSet,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ruma::{OwnedRoomId, OwnedTransactionId, OwnedUserId, RoomId, UserId};
 use sha2::{Digest, Sha256};
 
-use crate::dispatch::{Ordinals, next_ordinal};
+use crate::dispatch::{Ordinals, Work, next_ordinal};
+
+/// What is known of an earlier run of the same work; shared by all parts of it.
+#[derive(Debug)]
+pub(crate) struct Before {
+    may_be: bool,
+    nothing: AtomicBool,
+}
+
+impl Before {
+    pub(crate) fn new(may_be: bool) -> Self {
+        Self {
+            may_be,
+            nothing: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether there may have been one.
+    pub(crate) fn may_be(&self) -> bool {
+        self.may_be
+    }
+
+    /// It was looked for what it should have sent, and that isn't there.
+    pub(crate) fn sent_nothing(&self) {
+        self.nothing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it surely did not come to its end.
+    pub(crate) fn had_no_end(&self) -> bool {
+        self.nothing.load(Ordering::Relaxed)
+    }
+}
 
 /// The piece of work that a send belongs to. The same work, run again, gets the same ids.
 #[derive(Debug)]
 pub(crate) struct Scope {
-    name: String,
-    may_be_repeat: bool,
+    work: Work,
+    before: Arc<Before>,
     ordinals: Ordinals,
     /// Who was taken for joined, from memory, and where.
     trusted: Mutex<HashSet<(OwnedUserId, OwnedRoomId)>>,
 }
 
 impl Scope {
-    pub(crate) fn new(name: &str, may_be_repeat: bool) -> Self {
+    pub(crate) fn new(work: Work, before: Arc<Before>) -> Self {
         Self {
-            name: name.to_owned(),
-            may_be_repeat,
+            work,
+            before,
             ordinals: Mutex::default(),
             trusted: Mutex::default(),
         }
     }
 
+    /// Work that has a name of its own, and may have been begun before.
+    pub(crate) fn named(name: String) -> Self {
+        Self::new(Work::Named(name), Arc::new(Before::new(true)))
+    }
+
     /// A part of this work, with ids of its own.
     pub(crate) fn part(&self, name: &str) -> Self {
-        Self::new(&format!("{}\0part\0{name}", self.name), self.may_be_repeat)
+        let name = format!("{}\0part\0{name}", self.work.name());
+        Self::new(Work::Named(name), self.before.clone())
     }
 
     pub(crate) fn may_be_repeat(&self) -> bool {
-        self.may_be_repeat
+        self.before.may_be()
+    }
+
+    pub(crate) fn before(&self) -> &Arc<Before> {
+        &self.before
     }
 
     /// `user` was taken for joined, from memory.
@@ -67,7 +111,7 @@ impl Scope {
     pub(crate) fn next_transaction_id(&self, user: &UserId, room: &RoomId) -> OwnedTransactionId {
         let ordinal = next_ordinal(&self.ordinals, user, room);
         let mut hash = Sha256::new();
-        for part in [self.name.as_str(), user.as_str(), room.as_str()] {
+        for part in [&*self.work.name(), user.as_str(), room.as_str()] {
             hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(part.as_bytes());
         }
@@ -89,12 +133,15 @@ mod tests {
             [user_id!("@a:vvt"), user_id!("@b:vvt"), user_id!("@a:vvt")]
                 .map(|user| scope.next_transaction_id(user, room))
         };
-        let first = ids(&Scope::new("matrix\0$1", false));
-        let again = ids(&Scope::new("matrix\0$1", true));
-        let other = ids(&Scope::new("matrix\0$2", false));
+        let scope = |name: &str, again| {
+            Scope::new(Work::Named(name.to_owned()), Arc::new(Before::new(again)))
+        };
+        let first = ids(&scope("matrix\0$1", false));
+        let again = ids(&scope("matrix\0$1", true));
+        let other = ids(&scope("matrix\0$2", false));
         assert_eq!(first, again);
-        let [one, two] = ["1", "2"].map(|part| ids(&Scope::new("matrix\0$1", false).part(part)));
-        assert_eq!(one, ids(&Scope::new("matrix\0$1", true).part("1")));
+        let [one, two] = ["1", "2"].map(|part| ids(&scope("matrix\0$1", false).part(part)));
+        assert_eq!(one, ids(&scope("matrix\0$1", true).part("1")));
         let mut all = [first, other, one, two].concat();
         all.sort();
         all.dedup();

@@ -191,11 +191,12 @@ impl Intent {
                 }
             }
             // A page can be empty (its events are filtered out) and not be the last.
-            match page.end {
-                Some(end) => from = Some(end),
-                None => return Ok(None),
+            from = page.end;
+            if from.is_none() {
+                break;
             }
         }
+        self.scope.before().sent_nothing();
         Ok(None)
     }
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Entry, Journal, JournalError, Latest, Split, State,
     feeds::Feeds,
+    for_each_reader,
     inbox::{Fresh, Next},
     intake::{Intake, readers_of},
     ledger::Open,
@@ -166,17 +167,17 @@ impl Journal {
             unwanted,
             "transaction is taken in"
         );
-        let mut events = Vec::new();
-        for new in &waiting {
+        let mut events = Vec::with_capacity(waiting.len() + kept.len());
+        for new in waiting {
             // What nobody can read is a dead letter once, not for each reader.
             let all = readers_of(&intake.readers, new.source);
             let one = new.dead.map(|_| "");
             let readers = one.into_iter().chain(all.filter(|_| one.is_none()));
-            for reader in readers {
+            for_each_reader(new, readers, |new, reader| {
                 events.push(Candidate::new(row(new, reader, 0, received_at, begun)));
-            }
+            });
         }
-        for new in &kept {
+        for new in kept {
             let mut row = row(new, "", 0, received_at, begun);
             row.state = State::Kept;
             events.push(Candidate::new(row));

@@ -8,7 +8,8 @@
 //! Reading back also makes the homeserver fill its gaps: large ones at once, small ones after it has answered, and what
 //! it could not fetch before only when an hour or more has gone by. So each room is read several times, the last time
 //! when nobody has spoken for two hours, and each time down to the last event of each homeserver that the last of these
-//! readings has seen.
+//! readings has seen. While people speak these readings begin anew and go back a little; what they leave out is read by
+//! those that follow when it is quiet, however far back it is.
 //!
 //! Our own homeserver can forget events too: Synapse stores a transaction for a service that was away a moment ago, and
 //! sends it only when the service has been away once more. So each start of the bridge reads all rooms back, one after
@@ -24,9 +25,10 @@ use std::{
 };
 
 use matrix_appservice::{
-    Delivery, Event, HandlerError, HandlerResult, Intent, NewEntry,
+    Delivery, Entry, Event, HandlerError, HandlerResult, Intent, NewEntry,
     ruma::{OwnedEventId, OwnedRoomId, OwnedServerName, RoomId},
 };
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Notify};
 
 use super::{
@@ -54,6 +56,9 @@ const LAST: u32 = 3;
 /// Events that are read at once, and how often at the most, by look.
 const PAGE: u16 = 100;
 const PAGES: [usize; 4] = [3, 3, 20, 20];
+
+/// From this look on a reading that has come to its most pages goes on where it is, until it is done.
+const THOROUGH: u32 = 2;
 
 /// How long after the start the first room is read back, and how long after that the next: the homeserver has more to do.
 const START_MS: i64 = 10_000;
@@ -157,14 +162,61 @@ impl LookBacks {
 type Heard = BTreeMap<OwnedServerName, OwnedEventId>;
 
 /// What is new when a room is read back, page by page.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Reading {
     before: Heard,
     now: Heard,
     /// Homeservers whose events are all known from here on back.
     known: BTreeSet<OwnedServerName>,
     /// Newest first.
+    #[serde(skip)]
     found: Vec<Event>,
+}
+
+/// A room that is to be read back.
+#[derive(Debug, Serialize, Deserialize)]
+struct Order {
+    look: u32,
+    room: OwnedRoomId,
+    due: i64,
+    /// Where it was begun before, and has not come to its end.
+    begun: Option<Begun>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Begun {
+    /// The how manieth part comes next.
+    part: u32,
+    /// Where it begins.
+    from: String,
+    reading: Reading,
+}
+
+impl Order {
+    fn parse(entry: &Entry) -> Option<Self> {
+        if let Ok(order) = serde_json::from_slice(&entry.payload) {
+            return Some(order);
+        }
+        // As earlier versions wrote it.
+        let (look, room) = std::str::from_utf8(&entry.payload).ok()?.split_once(' ')?;
+        Some(Self {
+            look: look.parse().ok()?,
+            room: RoomId::parse(room).ok()?,
+            due: entry.received_at,
+            begun: None,
+        })
+    }
+
+    fn entry(&self, source: &'static str) -> NewEntry {
+        let Self { room, due, .. } = self;
+        let key = match &self.begun {
+            None => format!("{room}/{due}"),
+            Some(Begun { part, .. }) => format!("{room}/{due}/{part}"),
+        };
+        // Strings and numbers only, which are always JSON. Nothing else waits in its lane.
+        let payload = serde_json::to_vec(self).unwrap_or_default();
+        NewEntry::new(source, key, format!("look_back/{room}"), payload)
+    }
 }
 
 impl Reading {
@@ -209,78 +261,103 @@ impl Bridge {
 
     /// Reads a room back, and takes in what the homeserver never pushed.
     pub(crate) async fn look_back(&self, delivery: &Delivery) -> HandlerResult {
-        let (look, room) = std::str::from_utf8(&delivery.entry().payload)
-            .ok()
-            .and_then(|payload| payload.split_once(' '))
-            .and_then(|(look, room)| Some((look.parse::<usize>().ok()?, RoomId::parse(room).ok()?)))
+        let Order {
+            look,
+            room,
+            due,
+            begun,
+        } = Order::parse(delivery.entry())
             .ok_or_else(|| HandlerError::never("entry that this version can't read"))?;
         let linked = self.links.resource_of_room(&room).await;
         if linked.map_err(failure::links)?.is_none() {
             return Ok(());
         }
         let cursor = self.lane(&format!("heard/{room}"));
-        let before = self.journal.cursor(&cursor).await?;
-        let mut reading = Reading {
-            before: before
-                .and_then(|heard| serde_json::from_str(&heard).ok())
-                .unwrap_or_default(),
-            ..Reading::default()
+        let (part, from, mut reading) = match begun {
+            Some(Begun {
+                part,
+                from,
+                reading,
+            }) => (part, Some(from), reading),
+            None => {
+                let before = self.journal.cursor(&cursor).await?;
+                let before = before.and_then(|heard| serde_json::from_str(&heard).ok());
+                let reading = Reading {
+                    before: before.unwrap_or_default(),
+                    ..Reading::default()
+                };
+                (0, None, reading)
+            }
         };
-        match self
-            .read_back(&delivery.bot(), &room, look, &mut reading)
+        let further = match self
+            .read_back(&delivery.bot(), &room, (look, from), &mut reading)
             .await
         {
-            Ok(()) => {}
+            Ok(further) => further.filter(|_| look >= THOROUGH),
             // It had to leave, or was never there.
             Err(error) if error.is_forbidden() => return Ok(()),
             Err(error) => return Err(error.into()),
-        }
-        let Reading {
-            before: mut heard,
-            now,
-            mut found,
-            ..
-        } = reading;
+        };
+        let mut found = std::mem::take(&mut reading.found);
         found.reverse();
-        let is_last = look + 1 == LOOKS_MS.len();
-        heard.extend(now);
-        let heard = serde_json::to_string(&heard)
-            .map_err(|_| HandlerError::never("event ids that are no JSON"))?;
-        let moved = is_last.then_some((cursor.as_str(), heard.as_str()));
-        let new = self.journal.append_events(&found, moved).await?;
+        let new = if let Some(from) = further {
+            let new = self.journal.append_events(&found, None).await?;
+            let next = Order {
+                look,
+                room: room.clone(),
+                due,
+                begun: Some(Begun {
+                    part: part + 1,
+                    from,
+                    reading,
+                }),
+            };
+            let next = next.entry(self.missed);
+            self.journal.append(&[next], None).await?;
+            new
+        } else {
+            let mut heard = reading.before;
+            heard.extend(reading.now);
+            let heard = serde_json::to_string(&heard)
+                .map_err(|_| HandlerError::never("event ids that are no JSON"))?;
+            let moved = (look == LAST).then_some((cursor.as_str(), heard.as_str()));
+            self.journal.append_events(&found, moved).await?
+        };
         if new > 0 {
             tracing::info!(%room, events = new, "the homeserver had not pushed these; they were read back");
         }
         Ok(())
     }
 
+    /// Returns where to go on when there is more than is read at once.
     async fn read_back(
         &self,
         bot: &Intent,
         room: &RoomId,
-        look: usize,
+        (look, mut from): (u32, Option<String>),
         reading: &mut Reading,
-    ) -> Result<(), matrix_appservice::Error> {
-        let pages = PAGES.get(look).copied().unwrap_or(1);
-        let mut from: Option<String> = None;
+    ) -> Result<Option<String>, matrix_appservice::Error> {
+        let pages = usize::try_from(look).ok();
+        let pages = pages.and_then(|look| PAGES.get(look)).copied().unwrap_or(1);
         for _ in 0..pages {
             let page = bot.history(room, from.as_deref(), PAGE).await?;
             for event in &page.events {
                 let starts = self.is_our_arrival(event);
                 reading.take(event, starts);
                 if starts {
-                    return Ok(());
+                    return Ok(None);
                 }
             }
-            if reading.is_done() || page.further.is_none() {
-                return Ok(());
+            // One that leads nowhere would be followed for ever.
+            if reading.is_done() || page.further == from {
+                return Ok(None);
             }
             from = page.further;
+            if from.is_none() {
+                return Ok(None);
+            }
         }
-        if pages > PAGES[0] {
-            tracing::warn!(%room, events = usize::from(PAGE) * pages, "a room was read back so far and no further");
-        }
-        Ok(())
+        Ok(from)
     }
 
     /// Whether the bridge's own user came with this event: what was said before isn't for the record.
@@ -299,13 +376,13 @@ pub(crate) async fn run(bridge: Arc<Bridge>) {
 async fn take_due(bridge: &Bridge) -> Result<Option<Duration>, TimerError> {
     bridge.look_backs.begin(now_ms()).await?;
     while let Some((room, look)) = bridge.look_backs.first_due(now_ms()).await {
-        let entry = NewEntry::new(
-            bridge.missed,
-            format!("{room}/{}", look.due),
-            // Nothing else waits for it.
-            format!("look_back/{room}"),
-            format!("{} {room}", look.look).into_bytes(),
-        );
+        let order = Order {
+            look: look.look,
+            room: room.clone(),
+            due: look.due,
+            begun: None,
+        };
+        let entry = order.entry(bridge.missed);
         bridge.journal.append(&[entry], None).await?;
         bridge.look_backs.was_due(&room, look).await?;
     }
@@ -423,6 +500,54 @@ mod tests {
         look_backs.was_due(&due, look).await.unwrap();
         assert_eq!(look_backs.first_due(11_999).await, None);
         assert_eq!(links.look_backs().await.unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_room_is_read_on_from_where_it_was_left() {
+        let order = |begun| Order {
+            look: LAST,
+            room: room().to_owned(),
+            due: 5,
+            begun,
+        };
+        let entry_of = |new: NewEntry| Entry {
+            id: 1,
+            reader: String::new(),
+            source: new.source.into(),
+            key: new.key,
+            lane: new.lane,
+            attempts: 0,
+            received_at: 7,
+            due_at: 0,
+            begun: false,
+            slot: None,
+            payload: new.payload,
+        };
+        let first = order(None).entry("look_back");
+        assert_eq!(first.key.as_deref(), Some("!room:vvt/5"));
+        let mut reading = Reading::default();
+        reading.take(&event("$2", "@x:a"), false);
+        let begun = Begun {
+            part: 1,
+            from: "t1".to_owned(),
+            reading,
+        };
+        let next = entry_of(order(Some(begun)).entry("look_back"));
+        assert_eq!(next.key.as_deref(), Some("!room:vvt/5/1"), "another one");
+        assert_eq!(next.lane, first.lane, "behind it");
+        let begun = Order::parse(&next).unwrap().begun.unwrap();
+        assert_eq!((begun.part, begun.from.as_str()), (1, "t1"));
+        assert_eq!(begun.reading.now[server_name!("a")], "$2");
+        assert!(begun.reading.found.is_empty(), "is in the journal");
+
+        let old = NewEntry::new(
+            "look_back",
+            "!room:vvt/5",
+            "look_back/!room:vvt",
+            *b"3 !room:vvt",
+        );
+        let old = Order::parse(&entry_of(old)).unwrap();
+        assert_eq!((old.look, old.due), (3, 7));
     }
 
     fn event(id: &str, sender: &str) -> Event {

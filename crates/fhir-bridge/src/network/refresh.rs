@@ -44,7 +44,7 @@ impl Because {
         let key = entry
             .key
             .clone()
-            .unwrap_or_else(|| format!("entry:{}", entry.id));
+            .unwrap_or_else(|| format!("entry:{}", delivery.work_id()));
         Self { key, path }
     }
 }
