@@ -55,9 +55,9 @@ const LAST: u32 = 3;
 
 /// Events that are read at once, and how often at the most, by look.
 const PAGE: u16 = 100;
-const PAGES: [usize; 4] = [3, 3, 20, 20];
+const PAGES: [usize; 4] = [3, 3, 5, 5];
 
-/// From this look on a reading that has come to its most pages goes on where it is, until it is done.
+/// From this look on a reading that has come to its most pages goes on from there, until it is done.
 const THOROUGH: u32 = 2;
 
 /// How long after the start the first room is read back, and how long after that the next: the homeserver has more to do.

@@ -1,3 +1,4 @@
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
 use crate::stage::{PATIENCE, Stage, join, until};
@@ -285,7 +286,7 @@ async fn what_the_homeserver_does_not_push_again_is_read_back_at_the_start() {
         texts.sort();
         texts
     };
-    colleague.send_text(&room, "a: pushed").await.unwrap();
+    let first = colleague.send_text(&room, "a: pushed").await.unwrap();
     stage
         .wait("the first message on the record", async || {
             on_record().await.len() == 1
@@ -295,9 +296,20 @@ async fn what_the_homeserver_does_not_push_again_is_read_back_at_the_start() {
     stage.bridge.stop().await;
     let said = ["b: not pushed", "c: nor this"];
     tokio::join!(push_to_nobody(stage.appservice.listen_addr, &said), async {
-        for text in said {
-            colleague.send_text(&room, text).await.unwrap();
-        }
+        colleague.send_text(&room, said[0]).await.unwrap();
+        // More than is read at once.
+        let noise = (0..520).map(|number| {
+            let relation =
+                json!({"rel_type": "m.annotation", "event_id": first, "key": format!("{number}")});
+            colleague.send(&room, "m.reaction", json!({"m.relates_to": relation}))
+        });
+        let noise: Vec<_> = stream::iter(noise)
+            .buffer_unordered(8)
+            .try_collect()
+            .await
+            .unwrap();
+        assert_eq!(noise.len(), 520);
+        colleague.send_text(&room, said[1]).await.unwrap();
     });
     stage.bridge.restart().await.unwrap();
     stage
