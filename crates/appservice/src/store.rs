@@ -129,12 +129,22 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// `keys` (both Unix time in ms), a bounded piece of each. Returns whether more is left.
     async fn purge(&self, payloads: i64, keys: Option<i64>) -> Result<bool, JournalError>;
 
-    /// Moves what the database keeps in its log to its place, where it has such a thing. Called now and
-    /// then, and once when nothing has happened for a second (`idle`). Pushes may wait for it then.
-    async fn tidy(&self, idle: bool) -> Result<(), JournalError> {
-        let _ = idle;
+    /// Brings to its place what was put down in haste, where a database has such a thing. Pushes may wait for it then.
+    async fn tidy(&self, when: Tidy) -> Result<(), JournalError> {
+        let _ = when;
         Ok(())
     }
+}
+
+/// When a store is tidied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tidy {
+    /// Once in a second in which something was done: no more than what can't be put off.
+    Busy,
+    /// Nothing was done for a moment. More may come any time.
+    Calm,
+    /// Nothing was done for a second.
+    Idle,
 }
 
 /// The largest ids that are stored; 0 where there is nothing.

@@ -12,7 +12,7 @@ use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{Journal, JournalError, ledger::Also, lock, now_ms, uncancelled};
-use crate::store::Queue;
+use crate::store::{Queue, Tidy};
 
 /// What is done is written down at the latest this long after it was.
 const SETTLE_AFTER: Duration = Duration::from_millis(20);
@@ -21,6 +21,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often the database's log is moved to its place while there is traffic, and how long it takes
 /// without traffic until it is emptied.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
+/// How long it takes without traffic until what was put down in haste is brought to its place.
+const CALM_AFTER: Duration = Duration::from_millis(50);
 /// How often what is kept for long enough is removed.
 const PURGE_EVERY: Duration = Duration::from_hours(1);
 
@@ -41,6 +43,7 @@ impl Journal {
                         () = tokio::time::sleep(SETTLE_AFTER) => {}
                     }
                     keeping.busy = true;
+                    keeping.calm_at = Some(Instant::now() + CALM_AFTER);
                 }
                 () = tokio::time::sleep_until(wake) => {}
             }
@@ -147,6 +150,7 @@ struct Housekeeping {
     busy: bool,
     /// The log has not been emptied since.
     full: bool,
+    calm_at: Option<Instant>,
     tidy_at: Instant,
     purge_at: Instant,
 }
@@ -157,6 +161,7 @@ impl Housekeeping {
         Self {
             busy: true,
             full: true,
+            calm_at: None,
             tidy_at: now + TIDY_EVERY,
             purge_at: now,
         }
@@ -164,7 +169,7 @@ impl Housekeeping {
 
     fn wake(&self, store_at: Option<Instant>) -> Instant {
         let tidy_at = (self.busy || self.full).then_some(self.tidy_at);
-        [store_at, tidy_at]
+        [store_at, tidy_at, self.calm_at]
             .into_iter()
             .flatten()
             .fold(self.purge_at, Instant::min)
@@ -173,13 +178,15 @@ impl Housekeeping {
     async fn keep(&mut self, journal: &Journal) {
         let now = Instant::now();
         if (self.busy || self.full) && self.tidy_at <= now {
-            let idle = !self.busy;
-            if let Err(error) = journal.0.store.tidy(idle).await {
-                tracing::debug!(%error, "the journal's log could not be moved");
-            }
-            self.full = !idle;
+            let when = if self.busy { Tidy::Busy } else { Tidy::Idle };
+            journal.tidy(when).await;
+            self.full = self.busy;
             self.busy = false;
             self.tidy_at = Instant::now() + TIDY_EVERY;
+        }
+        if self.calm_at.is_some_and(|at| at <= now) {
+            self.calm_at = None;
+            journal.tidy(Tidy::Calm).await;
         }
         if self.purge_at <= now {
             match journal.purge().await {
@@ -195,6 +202,12 @@ impl Housekeeping {
 }
 
 impl Journal {
+    async fn tidy(&self, when: Tidy) {
+        if let Err(error) = self.0.store.tidy(when).await {
+            tracing::debug!(%error, "the store could not be tidied");
+        }
+    }
+
     /// Removes a bounded piece of what is kept for long enough. Returns whether there is more.
     pub(crate) async fn purge(&self) -> Result<bool, JournalError> {
         let retention = *lock(&self.0.retention);

@@ -24,7 +24,7 @@ use self::{
     link::{Link, patiently},
 };
 use super::{
-    Bytes, Counts, Key, Newest, Queue, Row, Settlement, Store, StoredTransaction, async_trait,
+    Bytes, Counts, Key, Newest, Queue, Row, Settlement, Store, StoredTransaction, Tidy, async_trait,
 };
 use crate::journal::{DeadLetter, Entry, JournalError};
 
@@ -430,8 +430,8 @@ impl Store for PostgresStore {
         Ok(removed >= PURGE_AT_ONCE.unsigned_abs())
     }
 
-    async fn tidy(&self, idle: bool) -> Result<(), JournalError> {
-        if idle {
+    async fn tidy(&self, when: Tidy) -> Result<(), JournalError> {
+        if when == Tidy::Idle {
             // PostgreSQL cleans up by itself, some day; what is erased should be gone sooner.
             let mut session = self.aside.session().await?;
             let vacuum = sqlx::query("VACUUM inbox, entry");

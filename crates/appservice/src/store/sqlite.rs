@@ -27,9 +27,9 @@ use rusqlite::{Connection, OptionalExtension, Params};
 
 use self::{settled::Settled, worker::Worker, writer::Writer};
 use super::{
-    Bytes, Counts, Key, Newest, Queue, Row, Settlement, Store, StoredTransaction, async_trait,
+    Bytes, Counts, Key, Newest, Queue, Row, Settlement, Store, StoredTransaction, Tidy, async_trait,
 };
-use crate::journal::{DeadLetter, Entry, JournalError};
+use crate::journal::{DeadLetter, Entry, JournalError, now_ms};
 
 /// Pages of the log (of 4 KiB) that are left where they are: moving them would cost more than they do.
 const SHORT_LOG: i64 = 256;
@@ -218,7 +218,7 @@ impl Store for SqliteStore {
             Ok(())
         };
         self.writer.run(settle).await?;
-        if self.settled.is_full() {
+        while self.settled.is_full() {
             self.writer.run(settled::move_some).await?;
         }
         Ok(())
@@ -354,8 +354,13 @@ impl Store for SqliteStore {
         Ok(removed >= PURGE_AT_ONCE as usize)
     }
 
-    async fn tidy(&self, idle: bool) -> Result<(), JournalError> {
-        self.move_all().await?;
+    async fn tidy(&self, when: Tidy) -> Result<(), JournalError> {
+        if when != Tidy::Busy || self.settled.is_overdue(now_ms()) {
+            self.move_all().await?;
+        }
+        if when == Tidy::Calm {
+            return Ok(());
+        }
         let checkpoint = |connection: &Connection| {
             let pages =
                 connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1));
@@ -363,7 +368,7 @@ impl Store for SqliteStore {
         };
         // Most of it beside the writer, without anybody waiting …
         let pages: i64 = self.read(&self.aside, checkpoint).await?;
-        let sql = if idle {
+        let sql = if when == Tidy::Idle {
             // What is erased leaves the log, too.
             "PRAGMA wal_checkpoint(TRUNCATE)"
         } else if pages > SHORT_LOG {

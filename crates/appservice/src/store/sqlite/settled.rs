@@ -3,7 +3,8 @@
 //! A settlement is one small row at the end of a table: the keys to be remembered, the transactions to be
 //! removed, the number of entries that are done. In its place, each key would change a page of its own (they
 //! are hashes), and each page that changes is written to the log, which the next push waits for. So they are
-//! moved there later, many at once and in order. Until then they are known from memory.
+//! moved there later, many at once and in order: when it is calm, at the latest after some seconds, or when there is no
+//! more room. Until then they are known from memory.
 
 use std::{
     collections::{BTreeSet, HashSet, VecDeque},
@@ -20,8 +21,11 @@ use crate::{
 
 /// Keys and transactions that are moved in one commit: a push may wait for it.
 const MOVED_AT_ONCE: usize = 1024;
-/// Keys that are in memory at most, but for those of the last settlements.
-const MOST_KEYS: usize = 16 * 1024;
+/// Keys, and settlements, that are in memory at most, but for the last ones.
+const MOST_KEYS: usize = 64 * 1024;
+const MOST_ROWS: usize = 4096;
+/// How long it may stay there, in ms: as long as a transaction isn't removed, its text is in the file.
+const LONGEST_MS: i64 = 5_000;
 
 /// What is known from memory.
 #[derive(Debug, Default)]
@@ -92,7 +96,15 @@ impl Settled {
 
     /// Whether there is more than memory should hold.
     pub(super) fn is_full(&self) -> bool {
-        self.state().keys.len() >= MOST_KEYS
+        let state = self.state();
+        state.keys.len() >= MOST_KEYS || state.rows.len() >= MOST_ROWS
+    }
+
+    /// Whether some of it has been in memory for too long.
+    pub(super) fn is_overdue(&self, now: i64) -> bool {
+        let state = self.state();
+        let oldest = state.rows.front();
+        oldest.is_some_and(|row| now.saturating_sub(row.at) >= LONGEST_MS)
     }
 
     /// How many keys are in memory.
@@ -218,6 +230,11 @@ pub(super) fn move_some(writer: &mut Writer) -> Result<bool, JournalError> {
         state.transactions.remove(id);
     }
     state.rows.drain(..rows.len());
+    if state.rows.is_empty() {
+        // The memory of a burst is given back.
+        state.keys = HashSet::new();
+        state.rows = VecDeque::new();
+    }
     Ok(!state.rows.is_empty())
 }
 

@@ -106,15 +106,40 @@ async fn an_appended_key_that_was_settled_is_not_new() {
 async fn memory_is_bounded_however_much_is_settled() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder).await;
-    for settlement in 0..40 {
+    for settlement in 0..140 {
         let keys = (0..1000).map(|number| key(settlement * 1000 + number));
         let settlement = Settlement {
             seen: keys.collect(),
             ..Settlement::default()
         };
         store.settle(&Arc::new(settlement)).await.unwrap();
-        assert!(store.settled.keys() < 20_000);
+        assert!(store.settled.keys() < 70_000);
     }
-    let all: Vec<Key> = (0..40_000).map(key).collect();
+    let all: Vec<Key> = (0..140_000).map(key).collect();
     assert_eq!(store.seen(&all).await.unwrap().len(), all.len());
+}
+
+#[tokio::test]
+async fn what_was_settled_stays_in_memory_while_there_is_much_to_do_but_not_for_long() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    let settle = async |number, now| {
+        let settlement = Settlement {
+            now,
+            seen: vec![key(number)],
+            ..Settlement::default()
+        };
+        store.settle(&Arc::new(settlement)).await.unwrap();
+    };
+    settle(1, now_ms()).await;
+    store.tidy(Tidy::Busy).await.unwrap();
+    assert_eq!(store.settled.keys(), 1);
+    store.tidy(Tidy::Calm).await.unwrap();
+    assert_eq!(store.settled.keys(), 0);
+    settle(2, now_ms() - 5_000).await;
+    settle(3, now_ms()).await;
+    store.tidy(Tidy::Busy).await.unwrap();
+    assert_eq!(store.settled.keys(), 0);
+    let seen = store.seen(&[1, 2, 3].map(key)).await.unwrap();
+    assert_eq!(seen.len(), 3);
 }

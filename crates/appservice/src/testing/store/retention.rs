@@ -8,7 +8,7 @@ use super::rows::{
 };
 use crate::{
     journal::Entry,
-    store::{Counts, Key, LatestRow, Row, Settlement, State, Store},
+    store::{Counts, Key, LatestRow, Row, Settlement, State, Store, Tidy},
 };
 
 pub(super) async fn what_is_kept_waits_when_it_is_released(store: &dyn Store) {
@@ -162,7 +162,8 @@ pub(super) async fn the_numbers_say_what_is_there(store: &dyn Store) {
     };
     assert_eq!(store.stats().await.unwrap(), expected);
     // Tidying changes nothing that anybody could see.
-    store.tidy(false).await.unwrap();
-    store.tidy(true).await.unwrap();
+    for when in [Tidy::Busy, Tidy::Calm, Tidy::Idle] {
+        store.tidy(when).await.unwrap();
+    }
     assert_eq!(store.stats().await.unwrap(), expected);
 }
