@@ -52,6 +52,16 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), JournalError> {
         ));
     };
     let failed = |error: rusqlite::Error| JournalError::Schema(error.into());
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'inbox')";
+    if done == 0
+        && connection
+            .query_row(sql, [], |row| row.get(0))
+            .map_err(failed)?
+    {
+        return Err(JournalError::Schema(
+            "it has tables and no version, as those from before the first release: let the program that made it finish what waits, then move the file away".into(),
+        ));
+    }
     let commit = connection.transaction().map_err(failed)?;
     for migration in left {
         commit.execute_batch(migration).map_err(failed)?;
