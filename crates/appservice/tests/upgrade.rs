@@ -208,10 +208,10 @@ async fn a_file_of_another_version_is_refused_and_left_as_it_is() {
     // From before versions were counted.
     let older = folder.path().join("older.db");
     let made = Connection::open(&older).unwrap();
-    let mode: String = made
+    let set: String = made
         .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
         .unwrap();
-    assert_eq!(mode, "wal");
+    assert_eq!(set, "wal");
     made.execute_batch(
         "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY);
          CREATE TABLE inbox (id INTEGER PRIMARY KEY AUTOINCREMENT, txn_id TEXT NOT NULL) STRICT;",
@@ -234,7 +234,7 @@ fn what_databases_were_made_with_is_never_changed() {
             let file = entry.unwrap().path();
             let name = format!("{of}/{}", file.file_name().unwrap().to_str().unwrap());
             let hash = Sha256::digest(fs::read(&file).unwrap());
-            let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            let hash = format!("{hash:x}");
             assert_eq!(known.get(&*name), Some(&&*hash), "{name} is {hash}");
             there += 1;
         }
