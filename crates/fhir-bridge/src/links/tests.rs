@@ -6,6 +6,7 @@ mod messages;
 mod network;
 mod opening;
 mod reading;
+mod upgraded;
 
 use fhir::ResourceRef;
 use matrix_appservice::ruma::{OwnedEventId, OwnedRoomId, RoomId};
