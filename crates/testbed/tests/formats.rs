@@ -94,6 +94,39 @@ fn systemd_takes_the_unit() {
 }
 
 #[test]
+fn prometheus_takes_the_alerts_and_each_fires_when_it_should() {
+    if !runs(Command::new("promtool").arg("--version")) {
+        eprintln!("left out: there is no `promtool` here to ask (Debian has it in `prometheus`)");
+        return;
+    }
+    for check in [
+        ["check", "rules", "alerts.yaml"],
+        ["test", "rules", "alerts.test.yaml"],
+    ] {
+        let checked = Command::new("promtool")
+            .args(check)
+            .current_dir(repository().join("deploy/prometheus"))
+            .output()
+            .unwrap();
+        assert!(checked.status.success(), "{check:?}: {}", told(&checked));
+    }
+}
+
+#[test]
+fn each_alert_is_tried() {
+    let alerts = yaml("deploy/prometheus/alerts.yaml");
+    let tests = text("deploy/prometheus/alerts.test.yaml");
+    for rule in list(&alerts["groups"][0]["rules"]) {
+        let name = rule["alert"].as_str().unwrap();
+        let tried = [
+            format!("alertname=\"{name}\""),
+            format!("alertname: {name}"),
+        ];
+        assert!(tried.iter().any(|tried| tests.contains(tried)), "{name}");
+    }
+}
+
+#[test]
 fn the_manifests_belong_together() {
     let all: BTreeMap<String, Value> = manifests()
         .into_iter()
