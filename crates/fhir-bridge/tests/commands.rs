@@ -123,6 +123,102 @@ fn shells_get_their_completions() {
 }
 
 #[test]
+fn traces_are_for_programs_that_were_built_with_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    bridge(folder, &["registration", "generate"]);
+    let example = text(&bridge(folder, &["config", "example"]).stdout);
+    let example = example.replace("registration/fhir-bridge.yaml", "registration.yaml");
+    let with = format!("{example}\nopentelemetry: {{endpoint: 'http://127.0.0.1:4318'}}\n");
+    fs::write(folder.join("bridge.yaml"), with).unwrap();
+    let words = ["config", "check", "--config", "bridge.yaml"];
+    let checked = bridge(folder, &words);
+    if cfg!(feature = "opentelemetry") {
+        assert!(checked.status.success(), "{}", text(&checked.stdout));
+        return;
+    }
+    assert_eq!(checked.status.code(), Some(2));
+    let told = text(&checked.stdout);
+    for words in [
+        "`opentelemetry.endpoint`",
+        "--features fhir-bridge/opentelemetry",
+    ] {
+        assert!(told.contains(words), "{words} is not in\n{told}");
+    }
+    // Nor does it run without what it was told to do.
+    let run = bridge(folder, &["run", "--config", "bridge.yaml"]);
+    assert_eq!(run.status.code(), Some(2));
+    assert!(text(&run.stderr).contains("opentelemetry.endpoint"));
+}
+
+#[test]
+fn what_was_never_there_is_neither_moved_nor_exported() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let example = text(&bridge(folder, &["config", "example"]).stdout);
+    fs::write(folder.join("bridge.yaml"), &example).unwrap();
+    let refused = |words: &[&str], code: i32, told: &str| {
+        let ran = bridge(folder, &[words, &["--config", "bridge.yaml"]].concat());
+        let said = text(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(code), "{said}");
+        assert!(said.contains(told), "{told} is not in\n{said}");
+        assert!(!said.contains("canary"), "{said}");
+        assert!(ran.stdout.is_empty() && !folder.join("data").exists());
+    };
+    let nobody = "http://127.0.0.1:9";
+    let export = [
+        "export",
+        "CareTeam/1",
+        "--output",
+        "x.jsonl",
+        "--url",
+        nobody,
+    ];
+    refused(&["export"], 2, "<ID>");
+    // Half of what was asked for would look like all of it.
+    refused(&export, 1, "--without-dead-letters");
+    refused(
+        &[&export[..], &["--without-dead-letters"]].concat(),
+        1,
+        "has the bridge ever run",
+    );
+    assert!(!folder.join("x.jsonl").exists());
+
+    refused(&["database", "move"], 1, "`database` isn't set");
+    let with = |database: &str| {
+        let text = format!("{example}\ndatabase: {database}\n");
+        fs::write(folder.join("bridge.yaml"), text).unwrap();
+    };
+    with("{url_file: database.url}");
+    refused(&["database", "move"], 1, "database.url can't be read");
+    refused(
+        &["export", "CareTeam/1", "--without-dead-letters"],
+        1,
+        "database.url can't be read",
+    );
+    fs::write(folder.join("database.url"), "mysql://me:canary@x/y").unwrap();
+    refused(
+        &["database", "move"],
+        1,
+        "postgres://user:password@host:5432/database is expected",
+    );
+    fs::write(
+        folder.join("database.url"),
+        "postgres://me:canary@127.0.0.1:9/y",
+    )
+    .unwrap();
+    refused(&["database", "move"], 1, "there is nothing to move");
+    with("{url_env: A_VARIABLE_THAT_IS_NOT_SET}");
+    refused(
+        &["database", "move"],
+        1,
+        "the variable A_VARIABLE_THAT_IS_NOT_SET isn't set",
+    );
+    with("{url_file: database.url, url_env: X}");
+    refused(&["database", "move"], 2, "`database.url_file`");
+}
+
+#[test]
 fn links_that_are_not_there_are_no_empty_list() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

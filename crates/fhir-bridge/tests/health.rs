@@ -9,7 +9,7 @@
 use std::{net::TcpListener, path::Path, time::Duration};
 
 use serde_json::{Value, json};
-use testbed::{Bridge, BridgeSetup, Testbed};
+use testbed::{Bridge, BridgeSetup, Postgres, Testbed};
 use url::Url;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_fhir-bridge");
@@ -107,4 +107,62 @@ async fn a_bridge_is_ready_when_all_that_it_needs_is_there_and_says_what_is_not(
         assert_eq!(support, Some((200, json!({"contacts": [contact]}))));
         bridge.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bridge_is_not_ready_while_its_database_is_away_and_ready_again_after_it() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let testbed = Testbed::shared().await.unwrap();
+    let appservice = testbed.appservice("bridge1").await.unwrap();
+    let fhir = testbed.start_fhir().await.unwrap();
+    let database = Postgres::shared().await.unwrap().database().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("database.url"), database.url()).unwrap();
+    let operators = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let operators = operators.unwrap().to_string();
+    let setup = BridgeSetup::of(&appservice, Path::new(PROGRAM), folder.path(), fhir);
+    let bridge = setup.with(json!({
+        "ops": {"listen": operators}, "database": {"url_file": "database.url"},
+    }));
+    let bridge = Bridge::start(testbed, bridge).await.unwrap();
+    let until = async |status: &str| {
+        let looking = async {
+            loop {
+                if let Some((code, ready)) = ask(&operators, "/actuator/health/readiness").await
+                    && ready["components"]["database"]["status"] == status
+                {
+                    return (code, ready);
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, looking).await.unwrap()
+    };
+    let (_, ready) = until("UP").await;
+    assert_eq!(ready["components"]["fhirServer"]["status"], "UP", "{ready}");
+    database.cut().await.unwrap();
+    let (code, ready) = until("DOWN").await;
+    assert_eq!((code, &ready["status"]), (503, &json!("DOWN")), "{ready}");
+    // The process itself is well: starting it anew would help nobody.
+    let live = ask(&operators, "/actuator/health/liveness").await;
+    assert_eq!(live, Some((200, json!({"status": "UP"}))));
+    let metrics = reqwest::get(format!("http://{operators}/metrics")).await;
+    let metrics = metrics.unwrap().text().await.unwrap();
+    let down = "fhir_bridge_component_up{component=\"database\"} 0";
+    assert!(metrics.lines().any(|line| line == down), "{metrics}");
+    database.restore().await.unwrap();
+    until("UP").await;
+    let looking = async {
+        while ask(&operators, "/actuator/health/readiness")
+            .await
+            .map(|it| it.0)
+            != Some(200)
+        {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.unwrap();
+    let password = database.url().split([':', '@']).nth(2).unwrap();
+    assert!(!bridge.log_text().unwrap().contains(password));
+    bridge.stop().await;
 }

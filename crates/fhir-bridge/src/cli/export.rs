@@ -1,6 +1,7 @@
 //! `fhir-bridge export`: what the bridge itself holds about somebody or something.
 
 use std::{
+    collections::BTreeSet,
     fs::OpenOptions,
     io::Write,
     path::{Path, PathBuf},
@@ -12,7 +13,12 @@ use matrix_appservice::MATRIX;
 use serde_json::{Value, json};
 
 use super::operator::{DeadLetter, Operator};
-use crate::{audit, config::Config, database::Place, links::About};
+use crate::{
+    audit,
+    config::Config,
+    database::Place,
+    links::{About, Links},
+};
 
 /// What is exported, and where to.
 #[derive(Debug, Args)]
@@ -46,11 +52,26 @@ pub(super) async fn run(config: &Config, wanted: &Wanted) -> anyhow::Result<()> 
             .await
             .context("the dead letters (`--without-dead-letters` leaves them out)")?
     };
-    let mut out: Box<dyn Write + Send> = match &wanted.output {
-        None => Box::new(std::io::stdout()),
-        Some(file) => Box::new(std::io::BufWriter::new(new_file(file)?)),
+    let Some(file) = &wanted.output else {
+        return whole(config, wanted, &letters, &mut std::io::stdout()).await;
     };
-    let count = export(config, wanted, &letters, &mut *out).await?;
+    let mut out = std::io::BufWriter::new(new_file(file)?);
+    let written = whole(config, wanted, &letters, &mut out).await;
+    if written.is_err() {
+        // It was not there before, and would be in the way of the next try.
+        let _ = std::fs::remove_file(file);
+    }
+    written
+}
+
+/// The export with its last line, without which it is not whole.
+async fn whole(
+    config: &Config,
+    wanted: &Wanted,
+    letters: &[DeadLetter],
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
+    let count = export(config, wanted, letters, out).await?;
     writeln!(out, "{}", json!({"kind": "end", "records": count}))?;
     out.flush()?;
     Ok(())
@@ -64,6 +85,7 @@ async fn export(
 ) -> anyhow::Result<u64> {
     let place = Place::of(config)?;
     let (mut count, mut servers) = (0_u64, Vec::new());
+    let mut unknown: BTreeSet<&String> = wanted.ids.iter().collect();
     for server in config.servers() {
         let name = server.name.as_deref();
         if wanted.server.is_some() && wanted.server.as_deref() != name {
@@ -82,11 +104,21 @@ async fn export(
             writeln!(out, "{line}")
         };
         links.rows_about(&about, &mut tell).await?;
+        for id in &wanted.ids {
+            if unknown.contains(id) && is_linked(&links, id).await? {
+                unknown.remove(id);
+            }
+        }
         servers.push((name, about));
     }
     if servers.is_empty() {
         bail!(
             "there are no links in {place} of such a server: has the bridge ever run, and is `--server` right?"
+        );
+    }
+    for id in unknown {
+        tracing::warn!(
+            "nothing is linked to `{id}`: is it written as `fhir-bridge links` has it? Of it, the export holds entries of the audit and dead letters at the most"
         );
     }
     for letter in letters {
@@ -111,6 +143,18 @@ async fn export(
             .with_context(|| format!("{} can't be read", log.display()))?;
     }
     Ok(count)
+}
+
+/// Whether the tables hold anything about this id.
+async fn is_linked(links: &Links, id: &str) -> anyhow::Result<bool> {
+    let about = links.about(&[id.to_owned()]).await?;
+    let mut is_linked = false;
+    let mut tell = |_: &str, _: serde_json::Map<String, Value>| {
+        is_linked = true;
+        Ok(())
+    };
+    links.rows_about(&about, &mut tell).await?;
+    Ok(is_linked)
 }
 
 /// Whether a dead letter is about one of these: by its lane (a room, a conversation) or its key (an event, a version of a
@@ -166,7 +210,7 @@ mod tests {
     use super::*;
     use crate::{
         audit::file::AuditFile,
-        links::{Links, NewMessage, State},
+        links::{NewMessage, State},
         servers::testing::Made,
     };
 

@@ -6,6 +6,9 @@
     reason = "a test that cannot go on fails; what it prints helps when it does"
 )]
 
+mod moved;
+mod upgraded;
+
 use std::{net::TcpListener, path::Path, time::Duration};
 
 use serde_json::{Value, json};
@@ -65,7 +68,7 @@ async fn assert_told(address: &str, played: &scene::Played) {
             .lines()
             .any(|line| line == "fhir_bridge_dead_letters 0")
     );
-    let metrics = include_str!("../../../docs/src/metrics.md");
+    let metrics = include_str!("../../../../docs/src/metrics.md");
     let (metrics, _) = metrics.split_once("## Labels").unwrap();
     let names = metrics.lines().filter_map(|row| row.strip_prefix("| `"));
     for name in names.filter_map(|row| row.split('`').next()) {
@@ -142,6 +145,7 @@ async fn a_message_goes_from_fhir_to_three_homeservers_and_back() {
     assert_silent(&bridge, &appservice, &played.private);
     assert_traced(&bridge, folder.path());
     assert_told(&operators, &played).await;
+    moved::assert_exported(folder.path(), &played).await;
 
     // Whoever restarts it finds that nothing happens again.
     bridge.stop().await;
@@ -287,6 +291,8 @@ async fn a_bridge_on_postgres_that_dies_and_loses_its_database_loses_and_doubles
         said.contains("\"database\"") && !said.contains(password),
         "{said}"
     );
+
+    moved::assert_exported(folder.path(), &played).await;
 
     // A second one is refused, wherever its folder is.
     let second = tempfile::tempdir().unwrap();
