@@ -27,6 +27,7 @@ use ruma::{
 };
 use serde::Deserialize;
 use tokio::{sync::Semaphore, time::Instant};
+use tracing::{Instrument as _, field::Empty};
 use url::Url;
 
 pub(crate) use self::{
@@ -330,10 +331,28 @@ impl Client {
     ) -> Result<Answering, Error> {
         // Never closed.
         let place = self.0.calls.clone().acquire_owned().await.ok();
+        // For programs that trace. The route says what was asked without the ids and searches of the URL.
+        let span = tracing::debug_span!(
+            "matrix.request",
+            otel.name = format!("{} {route}", request.method()),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            http.request.method = request.method().as_str(),
+            http.route = route,
+            http.response.status_code = Empty,
+        );
         let began = std::time::Instant::now();
-        let response = self.0.http.execute(request).await;
+        let response = (self.0.http.execute(request))
+            .instrument(span.clone())
+            .await;
         let status = response.as_ref().ok().map(reqwest::Response::status);
         measures::request(began.elapsed(), status);
+        if let Some(status) = status {
+            span.record("http.response.status_code", status.as_u16());
+        }
+        if !status.is_some_and(|status| status.is_success()) {
+            span.record("otel.status_code", "error");
+        }
         let response = response.map_err(|source| Error::unreachable(route, source))?;
         let answering = Answering {
             route,

@@ -14,7 +14,7 @@ use matrix_appservice::{
 };
 use tokio::sync::{MutexGuard, Notify};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::Instrument;
+use tracing::{Instrument, field::Empty};
 
 use crate::{
     audit::{AUDIT, Audit, file::AuditFile},
@@ -412,16 +412,21 @@ impl Bridge {
     }
 
     /// Does a handler's work so that what it says in the log, asks the FHIR server and writes down bears one id.
-    pub(crate) async fn traced<F: Future>(
+    pub(crate) async fn traced(
         self: Arc<Self>,
         delivery: Delivery,
-        work: F,
-    ) -> F::Output {
+        work: impl Future<Output = HandlerResult>,
+    ) -> HandlerResult {
         let id = correlation(&delivery);
-        let entry = delivery.entry();
+        let key = delivery.entry().key.as_deref();
+        // A trace begins with it, by its name (`logging`).
         let span =
-            tracing::error_span!(parent: &self.span(), "work", id, key = entry.key.as_deref());
-        fhir::correlated(&id, work.instrument(span)).await
+            tracing::error_span!(parent: &self.span(), "work", id, key, otel.status_code = Empty);
+        let done = fhir::correlated(&id, work.instrument(span.clone())).await;
+        if done.is_err() {
+            span.record("otel.status_code", "error");
+        }
+        done
     }
 
     /// A lane of its own, where another server has a resource of the same type and id.

@@ -18,7 +18,11 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::{config::Config, doctor::Doctor, import, lifecycle, logging, startup};
+use crate::{
+    config::{Config, ConfigError},
+    doctor::Doctor,
+    import, lifecycle, logging, startup,
+};
 
 /// Keeps a FHIR R4 server and Matrix homeservers the same.
 ///
@@ -184,15 +188,7 @@ enum Command {
 pub fn main() -> ExitCode {
     startup::set_up_tls();
     match Cli::parse().command {
-        Command::Run { config, log } => {
-            logging::init(log);
-            let file = config.config.clone();
-            with_config(&config, async |config| {
-                Box::pin(lifecycle::run(file, config))
-                    .await
-                    .map(|()| ExitCode::SUCCESS)
-            })
-        }
+        Command::Run { config, log } => run(config.config, log),
         Command::Doctor {
             config,
             no_write,
@@ -277,12 +273,35 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Runs the bridge. The configuration says where traces go, so it is read before there is a log.
+fn run(file: PathBuf, log: tracing::Level) -> ExitCode {
+    let config = Config::load(&file);
+    let telling = match logging::Telling::start(log, config.as_ref().ok()) {
+        Ok(telling) => telling,
+        Err(error) => return give_up(&error, 1),
+    };
+    let code = with(config, async |config| {
+        Box::pin(lifecycle::run(file, config))
+            .await
+            .map(|()| ExitCode::SUCCESS)
+    });
+    telling.end();
+    code
+}
+
 /// Does something with a configuration that is as it should be.
 fn with_config(
     file: &ConfigFile,
     work: impl AsyncFnOnce(Config) -> anyhow::Result<ExitCode>,
 ) -> ExitCode {
-    let config = match Config::load(&file.config) {
+    with(Config::load(&file.config), work)
+}
+
+fn with(
+    config: Result<Config, ConfigError>,
+    work: impl AsyncFnOnce(Config) -> anyhow::Result<ExitCode>,
+) -> ExitCode {
+    let config = match config {
         Ok(config) => config,
         Err(error) => return give_up(&error.into(), 2),
     };

@@ -7,6 +7,7 @@ mod fhir;
 mod messages;
 mod mistake;
 mod network;
+mod opentelemetry;
 mod ops;
 mod policy;
 mod provisioning;
@@ -28,6 +29,7 @@ pub use self::{
     fhir::{Fhir, Import, Threads},
     messages::{Messages, OnRedaction},
     network::{Directory, Moves, Network, Roles, RoomNames, UserMappings},
+    opentelemetry::OpenTelemetry,
     ops::{Contact, Ops, Support},
     policy::{Federation, FederationList, Policy},
     provisioning::Provisioning,
@@ -90,6 +92,9 @@ pub struct Config {
     /// How the bridge is watched.
     #[serde(default)]
     pub ops: Ops,
+    /// Where traces go.
+    #[serde(default)]
+    pub opentelemetry: OpenTelemetry,
     /// Who is to be asked for help.
     #[serde(default)]
     pub support: Support,
@@ -180,6 +185,7 @@ impl Config {
         let fault = (self.messages.fault())
             .or_else(|| self.policy.fault())
             .or_else(|| self.ops.fault())
+            .or_else(|| self.opentelemetry.fault())
             .or_else(|| self.support.fault())
             .or_else(|| self.tokens.fault())
             .or_else(|| self.database.fault())

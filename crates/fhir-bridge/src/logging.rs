@@ -1,5 +1,8 @@
 //! What the bridge says of itself, and where.
 
+#[cfg(feature = "opentelemetry")]
+mod traces;
+
 use std::io::IsTerminal;
 
 use tracing::{Level, Metadata};
@@ -7,15 +10,60 @@ use tracing_subscriber::{
     Layer,
     filter::{FilterFn, filter_fn},
     layer::SubscriberExt,
+    registry::LookupSpan,
     util::SubscriberInitExt,
 };
 
+use crate::config::Config;
+
 /// Our own crates. Others (HTTP, SQL, TLS) are heard at `warn` at the most, whatever level is asked
 /// for: some of them print URLs, statements or bodies below that.
-const OURS: [&str; 3] = ["fhir_bridge", "matrix_appservice", "fhir"];
+const OURS: [&str; 4] = ["fhir_bridge", "matrix_appservice", "fhir", "telemetry"];
 
 /// Text on a terminal, JSON lines elsewhere; to stderr.
 pub(crate) fn init(level: Level) {
+    // Fails when a logger is set already, as in tests that run the bridge in their own process.
+    let _ = tracing_subscriber::registry().with(log(level)).try_init();
+}
+
+/// What is to be ended when the bridge has: traces that were not sent yet.
+#[derive(Debug, Default)]
+pub(crate) struct Telling {
+    #[cfg(feature = "opentelemetry")]
+    traces: Option<telemetry::Traces>,
+}
+
+impl Telling {
+    /// The log as by [`init`], and traces where the configuration wants them.
+    ///
+    /// # Errors
+    ///
+    /// When they can't be sent at all; the log is there nevertheless.
+    pub(crate) fn start(level: Level, config: Option<&Config>) -> anyhow::Result<Self> {
+        #[cfg(feature = "opentelemetry")]
+        if let Some(config) = config
+            && let Some(endpoint) = &config.opentelemetry.endpoint
+        {
+            return traces::start(level, endpoint, config.homeserver.name.as_str());
+        }
+        let _ = config;
+        init(level);
+        Ok(Self::default())
+    }
+
+    /// Sends what is left; blocks for some seconds at the most.
+    pub(crate) fn end(self) {
+        #[cfg(feature = "opentelemetry")]
+        if let Some(traces) = self.traces {
+            traces.close();
+        }
+    }
+}
+
+fn log<S>(level: Level) -> impl Layer<S>
+where
+    S: tracing::Subscriber + for<'span> LookupSpan<'span>,
+{
     let text = std::io::stderr().is_terminal();
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let layer = if text {
@@ -23,10 +71,7 @@ pub(crate) fn init(level: Level) {
     } else {
         layer.json().flatten_event(true).boxed()
     };
-    // Fails when a logger is set already, as in tests that run the bridge in their own process.
-    let _ = tracing_subscriber::registry()
-        .with(layer.with_filter(filter(level)))
-        .try_init();
+    layer.with_filter(filter(level))
 }
 
 fn filter(level: Level) -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
@@ -35,12 +80,13 @@ fn filter(level: Level) -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
 }
 
 fn is_heard(target: &str, at: Level, asked: Level) -> bool {
+    at <= asked && (is_ours(target) || at <= Level::WARN)
+}
+
+fn is_ours(target: &str) -> bool {
     // The whole first word: `fhir` is ours, `fhir_sdk` is not.
-    let ours = target
-        .split("::")
-        .next()
-        .is_some_and(|name| OURS.contains(&name));
-    at <= asked && (ours || at <= Level::WARN)
+    let name = target.split("::").next();
+    name.is_some_and(|name| OURS.contains(&name))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! versions and with the hashes that are checked in; no root, container or hosts file is needed.
 //!
 //! [`Postgres`] is there on its own: a test that needs a database needs no homeserver. So are the [`checkers`] of
-//! formats.
+//! formats, and a [`Collector`] of traces.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -37,6 +37,7 @@ mod bridge;
 mod builder;
 mod ca;
 mod client;
+mod collector;
 mod fhir;
 mod fhir_stub;
 mod files;
@@ -65,6 +66,7 @@ pub use appservice::Appservice;
 pub use bridge::{Bridge, BridgeSetup};
 pub use builder::TestbedBuilder;
 pub use client::{Client, Event, Invite};
+pub use collector::{Collector, Refusal, TracedSpan};
 pub use fhir::FhirServer;
 pub use fhir_stub::{Fault, FhirStub, Seen};
 pub use homeserver::{Homeserver, User};

@@ -171,7 +171,7 @@ impl FhirClient {
         let (request, shown) = self.bytes_request(Method::GET, reference).await?;
         let request = request.header(ACCEPT, ANYTHING);
         let response = self
-            .timed(request)
+            .timed(&call, request)
             .await
             .map_err(|error| http::transport(&call, &error))?;
         if !response.status().is_success() {
@@ -235,7 +235,7 @@ impl FhirClient {
         }
         let request = request.body(reqwest::Body::wrap(body));
         let response = self
-            .timed(request)
+            .timed(&call, request)
             .await
             .map_err(|error| http::transport(&call, &error))?;
         if response.status().is_success() {

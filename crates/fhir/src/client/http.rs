@@ -9,6 +9,7 @@ use reqwest::{
     },
 };
 use serde_json::Value;
+use tracing::{Instrument as _, field::Empty};
 
 use super::{FhirClient, correlation, outcome};
 use crate::{Call, Error, Instant, Unavailable, measures};
@@ -100,12 +101,29 @@ impl FhirClient {
     /// Sends it and takes the time until the answer's head.
     pub(super) async fn timed(
         &self,
+        call: &Call,
         request: reqwest::RequestBuilder,
     ) -> reqwest::Result<reqwest::Response> {
+        // For programs that trace. The path is without ids and searches.
+        let span = tracing::debug_span!(
+            "fhir.request",
+            otel.name = format!("{} {}", call.method, call.path),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            http.request.method = call.method,
+            http.route = call.path,
+            http.response.status_code = Empty,
+        );
         let began = std::time::Instant::now();
-        let response = request.send().await;
+        let response = request.send().instrument(span.clone()).await;
         let status = response.as_ref().ok().map(|one| one.status().as_u16());
         measures::request(&self.inner.name, began.elapsed(), status);
+        if let Some(status) = status {
+            span.record("http.response.status_code", status);
+        }
+        if !status.is_some_and(|status| (200..300).contains(&status)) {
+            span.record("otel.status_code", "error");
+        }
         response
     }
 
@@ -132,7 +150,7 @@ impl FhirClient {
                 .header(CONTENT_TYPE, content_type.clone())
                 .body(body.clone());
         }
-        let response = self.timed(http).await;
+        let response = self.timed(&call, http).await;
         let mut response = response.map_err(|e| transport(&call, &e))?;
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
