@@ -104,6 +104,12 @@ impl Provision {
         }))
     }
 
+    /// The server of this name, or all of them.
+    fn named(&self, name: Option<&str>) -> impl Iterator<Item = &Arc<Bridge>> {
+        let all = self.0.servers.iter();
+        all.filter(move |bridge| name.is_none() || name == bridge.name.as_deref())
+    }
+
     /// The links whose room ids come behind `after`, in their order, of all servers or of one; at most `limit`.
     pub(crate) async fn list(
         &self,
@@ -112,10 +118,7 @@ impl Provision {
         server: Option<&str>,
     ) -> Result<Vec<Link>, Failed> {
         let mut links = Vec::new();
-        for bridge in self.0.servers.iter() {
-            if server.is_some() && server != bridge.name.as_deref() {
-                continue;
-            }
+        for bridge in self.named(server) {
             let page = bridge.links.linked(after, limit).await;
             let page = page.map_err(failure::links)?;
             links.extend(page.into_iter().map(|(room, resource)| Link {
@@ -136,10 +139,7 @@ impl Provision {
         server: Option<&str>,
     ) -> Result<Vec<Link>, Failed> {
         let mut links = Vec::new();
-        for bridge in self.0.servers.iter() {
-            if server.is_some() && server != bridge.name.as_deref() {
-                continue;
-            }
+        for bridge in self.named(server) {
             let room = bridge.links.room(resource).await.map_err(failure::links)?;
             links.extend(room.map(|room| Link {
                 room,
