@@ -1,6 +1,9 @@
 //! What is said in the room when something can't be put into the record.
 
-use matrix_appservice::{Delivery, Event, HandlerResult, Message, ruma::EventId};
+use matrix_appservice::{
+    Delivery, Event, HandlerError, HandlerResult, Message,
+    ruma::{EventId, OwnedEventId},
+};
 
 use crate::bridge::Bridge;
 
@@ -17,10 +20,11 @@ impl Bridge {
             "This can't be put into the record, so only the people in this room have it: {why}."
         );
         self.answer(delivery, event, event.event_id(), "left out", words)
-            .await
+            .await?;
+        Ok(())
     }
 
-    /// Says something in reply to an event, in a part of the work of its own.
+    /// Says something in reply to an event, in a part of the work of its own. Returns the answer.
     pub(super) async fn answer(
         &self,
         delivery: &Delivery,
@@ -28,11 +32,11 @@ impl Bridge {
         to: &EventId,
         part: &str,
         words: String,
-    ) -> HandlerResult {
+    ) -> Result<OwnedEventId, HandlerError> {
         let bot = delivery.part(part).bot();
         let message = Message::notice(words).reply_to(to);
-        bot.send(event.room_id(), message).await?;
+        let answer = bot.send(event.room_id(), message).await?;
         tracing::info!(event = %event.event_id(), about = part, "an event was answered in its room");
-        Ok(())
+        Ok(answer)
     }
 }

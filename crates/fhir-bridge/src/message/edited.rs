@@ -188,15 +188,36 @@ impl Bridge {
                     .map_err(failure::links)?;
                 tracing::warn!(resource = %reference, event = %event.event_id(), in_record, "an edit lost against a later change of the same message");
                 if in_record && told {
-                    // What was told stands above the edit now.
-                    let to = self.links.event(reference).await.map_err(failure::links)?;
-                    let to = to.as_deref().unwrap_or(event.event_id());
-                    self.answer(delivery, event, to, "lost edit", says).await?;
+                    self.tell_again(delivery, event, known, says).await?;
                 }
                 let lost = Some("a later change of the same message");
                 self.note_edit(delivery, event, reference, lost).await
             }
         }
+    }
+
+    /// What was told of the record stands above an edit that lost: it is told below it, and there alone.
+    async fn tell_again(
+        &self,
+        delivery: &Delivery,
+        event: &Event,
+        known: &Known,
+        says: String,
+    ) -> HandlerResult {
+        let reference = &known.resource;
+        let to = self.links.event(reference).await.map_err(failure::links)?;
+        let to = to.as_deref().unwrap_or(event.event_id());
+        let notice = self.answer(delivery, event, to, "lost edit", says).await?;
+        if known.correction.as_ref() == Some(&notice) {
+            // The bridge stopped right behind this.
+            return Ok(());
+        }
+        self.take_back_correction(&delivery.part("correction"), known)
+            .await?;
+        self.links
+            .set_correction(reference, Some(&notice))
+            .await
+            .map_err(failure::links)
     }
 
     /// Writes down that somebody edited a message, or why that counts for nothing.

@@ -107,7 +107,7 @@ impl Bridge {
                     self.redact(delivery, known, &edit).await?;
                 }
             } else {
-                self.take_back_event(delivery, known, &part).await?;
+                self.take_back_event(delivery, known, &part).await??;
             }
         }
         self.take_back_correction(delivery, known).await?;

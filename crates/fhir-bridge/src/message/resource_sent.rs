@@ -60,7 +60,7 @@ impl Bridge {
             };
             if !wanted.iter().any(is_same) {
                 let delivery = delivery.part(&format!("resource {}", before.part));
-                self.take_back_event(&delivery, known, before).await?;
+                self.take_back_event(&delivery, known, before).await??;
                 self.links
                     .unlink_event(&before.event)
                     .await
@@ -162,5 +162,37 @@ fn referred(part: &Part) -> Option<&ResourceRef> {
     match part {
         Part::Reference { to, .. } => to.as_ref(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::servers::testing::Made;
+
+    #[tokio::test]
+    async fn a_part_is_one_event_and_two_where_its_resource_is_carried() {
+        let made = Made::with(json!({
+            "fhir": {"url": "http://127.0.0.1:9/fhir"},
+            "messages": {"resource_types": ["Observation"]},
+        }))
+        .await;
+        let bridge = made.servers.iter().next().unwrap();
+        let refers_to = |to: &str| Part::Reference {
+            line: to.to_owned(),
+            to: ResourceRef::parse(to),
+        };
+        let parts = [
+            refers_to("Practitioner/1"),
+            Part::Notice("a notice".to_owned()),
+            refers_to("Observation/2"),
+        ];
+        let pieces = bridge.pieces(&parts);
+        let numbers: Vec<i64> = pieces.iter().map(|(number, _)| *number).collect();
+        assert_eq!(numbers, [0, 1, 2, RESOURCES + 2]);
+        assert_eq!(number_of_part(2), Some(2));
+        assert_eq!(number_of_part(RESOURCES + 2), None);
     }
 }

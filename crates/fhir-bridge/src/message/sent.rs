@@ -145,7 +145,7 @@ impl Bridge {
                 continue;
             }
             if let Some(before) = before {
-                self.take_back_event(&delivery, known, before).await?;
+                self.take_back_event(&delivery, known, before).await??;
             }
             let message = self.placed(communication, message.into(), number).await?;
             let event = user.send(&known.room, message).await?;
@@ -159,7 +159,7 @@ impl Bridge {
                 number_of_part(before.part).and_then(|number| usize::try_from(number).ok());
             if number.is_some_and(|number| number >= parts.len()) {
                 let delivery = delivery.part(&format!("part {}", before.part));
-                self.take_back_event(&delivery, known, before).await?;
+                self.take_back_event(&delivery, known, before).await??;
                 self.links
                     .unlink_event(&before.event)
                     .await
@@ -309,18 +309,21 @@ fn json_length(text: &str) -> usize {
 }
 
 impl Bridge {
-    /// Takes back an event of a message and its edits, as the user who sent it.
+    /// Takes back an event of a message and its edits, as the user who sent it. The inner error is the homeserver's.
     pub(super) async fn take_back_event(
         &self,
         delivery: &Delivery,
         known: &Known,
         part: &LinkedPart,
-    ) -> HandlerResult {
+    ) -> Result<Result<(), matrix_appservice::Error>, HandlerError> {
         let edits = self.links.edits_of(&part.event).await;
         for event in edits.map_err(failure::links)?.iter().chain([&part.event]) {
-            self.redact(delivery, known, event).await?;
+            let done = self.redact(delivery, known, event).await;
+            if done.is_err() {
+                return Ok(done);
+            }
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Redacts an event: each in a piece of work of its own, so that repeats find it.

@@ -18,8 +18,8 @@ impl Bridge {
     pub(super) async fn take_back(&self, delivery: &Delivery, known: &Known) -> HandlerResult {
         let parts = self.links.parts(&known.resource).await;
         for part in parts.map_err(failure::links)? {
-            match self.take_back_event(delivery, known, &part).await {
-                Err(error) if known.from_matrix && error.class().contains("M_FORBIDDEN") => {
+            match self.take_back_event(delivery, known, &part).await? {
+                Err(error) if known.from_matrix && error.is_forbidden() => {
                     let message = Message::notice(DISREGARD).reply_to(&part.event);
                     let bot = delivery.part("disregard").bot();
                     bot.send(&known.room, message).await?;
