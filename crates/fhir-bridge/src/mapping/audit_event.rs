@@ -26,6 +26,8 @@ pub enum Deed {
     Admitted,
     /// Somebody was removed.
     Removed,
+    /// Who may do what in a room was changed with what it stands for.
+    LevelsSet,
     /// A resource and a room were linked because somebody asked for it.
     Linked,
     /// Their link was undone because somebody asked for it.
@@ -41,7 +43,7 @@ impl Deed {
     fn action(self) -> &'static str {
         match self {
             Self::SentToMatrix | Self::StoredInFhir => "C",
-            Self::Changed => "U",
+            Self::Changed | Self::LevelsSet => "U",
             Self::TakenBack | Self::Removed => "D",
             Self::Admitted | Self::Linked | Self::Unlinked | Self::Refused | Self::LeftOut => "E",
         }
@@ -56,6 +58,7 @@ impl Deed {
             Self::TakenBack => "taken-back",
             Self::Admitted => "admitted",
             Self::Removed => "removed",
+            Self::LevelsSet => "levels-set",
             Self::Linked => "linked",
             Self::Unlinked => "unlinked",
             Self::Refused => "refused",

@@ -326,7 +326,13 @@ impl Work<'_> {
             return Ok(());
         };
         let state = StateEvent::new(POWER_LEVELS, content);
-        self.bot.set_state(self.room, &state).await?;
+        let event = self.bot.set_state(self.room, &state).await?;
+        // By its event, each change counts.
+        let record = Record::new(Deed::LevelsSet)
+            .resource(wish.resource)
+            .room(self.room)
+            .event(&event);
+        self.bridge.note_this_hour(record).await?;
         tracing::info!(resource = %wish.resource, room = %self.room, "power levels set");
         Ok(())
     }

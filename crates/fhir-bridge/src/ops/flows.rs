@@ -40,7 +40,7 @@ fn outcome(deed: Deed) -> Option<&'static str> {
         Deed::TakenBack => Some("taken_back"),
         Deed::Refused => Some("refused"),
         Deed::LeftOut => Some("left_out"),
-        Deed::Admitted | Deed::Removed | Deed::Linked | Deed::Unlinked => None,
+        Deed::Admitted | Deed::Removed | Deed::LevelsSet | Deed::Linked | Deed::Unlinked => None,
     }
 }
 
