@@ -12,6 +12,7 @@ use std::sync::{
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use fhir::ResourceRef;
 use matrix_appservice::{Delivery, HandlerError, HandlerResult, Journal, MATRIX, NewEntry};
 use sha2::{Digest, Sha256};
 
@@ -102,10 +103,19 @@ impl Audit {
 }
 
 impl Bridge {
+    /// An `AuditEvent` can only name what is on record: of a conversation without a resource, its care team.
+    fn on_record(&self, record: &mut Record) {
+        let about = record.resource.as_deref().and_then(ResourceRef::parse);
+        if let Some(about) = about {
+            record.resource = Some(self.server.threads.source(&about).to_string());
+        }
+    }
+
     /// Writes down, and counts, what the handler of this delivery did; run again, it counts once.
     pub(crate) async fn note(&self, delivery: &Delivery, mut record: Record) -> HandlerResult {
         let entry = delivery.entry();
         record.correlation = Some(correlation(delivery));
+        self.on_record(&mut record);
         let own = entry.key.clone().unwrap_or_else(|| delivery.work_id());
         let work = [&*entry.source, own.as_str()];
         let new = self
@@ -124,7 +134,8 @@ impl Bridge {
     }
 
     /// Writes down what somebody had the bridge do beside any delivery; each time counts.
-    pub(crate) async fn note_each(&self, record: Record) -> HandlerResult {
+    pub(crate) async fn note_each(&self, mut record: Record) -> HandlerResult {
+        self.on_record(&mut record);
         let at = record.at.to_string();
         self.audit
             .note((&self.journal, self.audits), ["each", &at], &record)
@@ -134,7 +145,8 @@ impl Bridge {
 
     /// Writes down what was done beside any delivery. What is done to the same things again within the hour
     /// counts once: it is tried again and again while somebody is away.
-    pub(crate) async fn note_this_hour(&self, record: Record) -> HandlerResult {
+    pub(crate) async fn note_this_hour(&self, mut record: Record) -> HandlerResult {
+        self.on_record(&mut record);
         let hour = (record.at / 3_600_000).to_string();
         let who = match &record.agent {
             Some(Agent::Fhir(who) | Agent::Matrix(who)) => who.clone(),

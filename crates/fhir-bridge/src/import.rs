@@ -83,27 +83,30 @@ async fn list(
             let ChangeKind::Put(json) = &change.kind else {
                 continue;
             };
-            let reference = &change.reference;
-            match planner.plan(reference, json).await? {
-                Plan::Room(alias) => {
-                    new += 1;
-                    writeln!(out, "{reference} new {alias}")?;
-                }
-                Plan::Message(thread) => {
-                    new += 1;
-                    writeln!(out, "{reference} new in {thread}")?;
-                }
-                Plan::HasRoom(room) => {
-                    there += 1;
-                    writeln!(out, "{reference} is {room}")?;
-                }
-                Plan::Sent => {
-                    there += 1;
-                    writeln!(out, "{reference} is there")?;
-                }
-                Plan::LeftOut(why) => {
-                    left_out += 1;
-                    writeln!(out, "{reference} left out: {why}")?;
+            // A conversation that its care team alone tells of comes behind it.
+            let own = planner.threads.of_team(&change.reference);
+            for reference in [&change.reference].into_iter().chain(&own) {
+                match planner.plan(reference, json).await? {
+                    Plan::Room(alias) => {
+                        new += 1;
+                        writeln!(out, "{reference} new {alias}")?;
+                    }
+                    Plan::Message(thread) => {
+                        new += 1;
+                        writeln!(out, "{reference} new in {thread}")?;
+                    }
+                    Plan::HasRoom(room) => {
+                        there += 1;
+                        writeln!(out, "{reference} is {room}")?;
+                    }
+                    Plan::Sent => {
+                        there += 1;
+                        writeln!(out, "{reference} is there")?;
+                    }
+                    Plan::LeftOut(why) => {
+                        left_out += 1;
+                        writeln!(out, "{reference} left out: {why}")?;
+                    }
                 }
             }
         }
@@ -205,7 +208,7 @@ impl Planner<'_> {
         Ok(match self.threads.of_message(message) {
             _ if !is_message => Plan::LeftOut("it is neither completed nor in progress"),
             _ if message.payload.is_empty() => Plan::LeftOut("it has no payload"),
-            Some(thread) => Plan::Message(thread.clone()),
+            Some(thread) => Plan::Message(thread),
             None => Plan::LeftOut("it is part of no conversation"),
         })
     }

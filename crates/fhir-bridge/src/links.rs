@@ -82,13 +82,13 @@ impl Links {
     /// Something that has a room and is neither a care team nor of this type.
     pub(crate) async fn conversation_but(
         &self,
-        resource_type: &ResourceType,
+        type_name: &str,
     ) -> Result<Option<ResourceRef>, LinksError> {
         let text: Option<String> = query(
             "SELECT resource FROM room WHERE resource NOT LIKE $1 AND resource NOT LIKE $2 LIMIT 1",
         )
         .bind(format!("{}/%", ResourceType::CareTeam))
-        .bind(format!("{resource_type}/%"))
+        .bind(format!("{type_name}/%"))
         .first_value(&self.tables)
         .await?;
         Ok(text.as_deref().and_then(ResourceRef::parse))

@@ -39,10 +39,10 @@ pub(crate) const TYPES: [ResourceType; 4] = [
 
 /// The types that are read where conversations are of this form, in the same order.
 pub(crate) fn types(threads: Threads) -> impl Iterator<Item = ResourceType> {
-    let conversation = threads.resource_type();
+    let requests = threads == Threads::CommunicationRequest;
     TYPES
         .into_iter()
-        .filter(move |one| *one != ResourceType::CommunicationRequest || *one == conversation)
+        .filter(move |one| requests || *one != ResourceType::CommunicationRequest)
 }
 
 /// Where a type stands among all.

@@ -54,8 +54,7 @@ pub(crate) fn check_namespaces(
 /// Rooms of conversations in one form are nobody's when the record is read in another: what is written there would get
 /// lost.
 pub(crate) async fn check_threads(server: &config::Fhir, links: &Links) -> anyhow::Result<()> {
-    let own = server.threads.resource_type();
-    let other = links.conversation_but(&own).await;
+    let other = links.conversation_but(server.threads.type_name()).await;
     if let Some(other) = other.context("the links can't be read")? {
         bail!(
             "`threads` of the FHIR server was changed, but there are rooms of conversations in the former form, such as {other}: put back what it was, or begin with an empty folder `data` and, where it is used, an empty PostgreSQL",
@@ -210,6 +209,7 @@ mod tests {
         for (resource, fits, other) in [
             ("CommunicationRequest/7", requests, headers),
             ("Communication/7", headers, requests),
+            ("Conversation/7", Threads::Flat, requests),
         ] {
             let fhir = json!({"url": "http://127.0.0.1:9/fhir", "threads": fits});
             let made = Made::with(json!({"fhir": fhir})).await;

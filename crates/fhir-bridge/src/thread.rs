@@ -1,4 +1,4 @@
-//! A conversation: `CommunicationRequest`, or the header of its messages, ⇄ room.
+//! A conversation: `CommunicationRequest`, the header of its messages, or what is written to a care team, ⇄ room.
 
 pub(crate) mod adopted;
 mod first;
@@ -86,7 +86,8 @@ impl Bridge {
         &self,
         reference: &ResourceRef,
     ) -> Result<Option<Thread>, HandlerError> {
-        let Some(raw) = self.fhir.read(reference).await.map_err(failure::fhir)? else {
+        let source = self.server.threads.source(reference);
+        let Some(raw) = self.fhir.read(&source).await.map_err(failure::fhir)? else {
             return Ok(None);
         };
         if !self.is_thread(reference, Some(&raw.json)).await? {
@@ -253,11 +254,12 @@ impl Bridge {
         known_too: bool,
     ) -> HandlerResult {
         let name = thread.to_string();
+        let (parameter, value) = self.server.threads.messages_of(thread);
         let found = self
             .fhir
             .search(
                 &ResourceType::Communication,
-                &[("part-of", &name), ("_sort", "_lastUpdated")],
+                &[(parameter, &value), ("_sort", "_lastUpdated")],
                 MOST_HELD,
             )
             .await

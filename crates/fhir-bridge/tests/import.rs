@@ -128,6 +128,39 @@ async fn where_conversations_are_headers_requests_are_not_looked_at() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_conversations_have_no_resource_each_care_team_has_one() {
+    let stub = FhirStub::start().await.unwrap();
+    let team =
+        |id: &str, status: &str| json!({"resourceType": "CareTeam", "id": id, "status": status});
+    let to = |team: &str| json!([{"reference": team}]);
+    for json in [
+        team("one", "active"),
+        team("two", "suspended"),
+        message(&json!({"id": "m1", "partOf": [], "recipient": to("CareTeam/one")})),
+        message(&json!({"id": "m2", "recipient": to("CareTeam/one")})),
+        message(&json!({"id": "m3", "partOf": [], "recipient": to("Patient/1")})),
+    ] {
+        let _ = stub.put(json);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let told = dry_run_with(folder.path(), &stub, "flat");
+    for line in [
+        "CareTeam/one new #_fhir_bridge_careteam_one:vvt",
+        "Conversation/one new #_fhir_bridge_conversation_one:vvt",
+        "CareTeam/two left out: it is not active",
+        "Conversation/two left out: it is not active",
+        "Communication/m1 new in Conversation/one",
+        "Communication/m2 left out: it is part of no conversation",
+        "Communication/m3 left out: it is part of no conversation",
+    ] {
+        assert!(
+            told.lines().any(|told| told == line),
+            "{line} is missing in\n{told}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_world_of_thousands_is_listed_in_full_and_each_once() {
     let stub = FhirStub::start().await.unwrap();
     for n in 0..1500 {

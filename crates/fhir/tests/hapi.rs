@@ -75,7 +75,7 @@ async fn a_thread(client: &FhirClient) -> anyhow::Result<NewCommunication> {
         .await?;
     assert_eq!(found.resources[0].reference, nurse.reference);
     Ok(NewCommunication {
-        part_of: thread.reference,
+        part_of: Some(thread.reference),
         in_response_to: None,
         subject: None,
         sender: Sender::Known(nurse.reference.into()),
@@ -121,7 +121,7 @@ async fn a_message_is_stored_once(
     let read = fhir::Communication::from_json(&stored.json, client.base())?;
     assert_eq!(
         read.part_of_a(&fhir::ResourceType::CommunicationRequest),
-        Some(&message.part_of)
+        message.part_of.as_ref()
     );
     assert_eq!(
         read.payload,
@@ -135,7 +135,7 @@ async fn a_message_is_stored_once(
         let found = client.search(&TYPE, &[("identifier", &token)], 10).await?;
         assert_eq!(found.resources.len(), 1, "{:?}", identifier.system);
     }
-    let part_of = message.part_of.to_string();
+    let part_of = message.part_of.as_ref().unwrap().to_string();
     let found = client.search(&TYPE, &[("part-of", &part_of)], 10).await?;
     assert_eq!(found.resources.len(), 1);
     Ok(())

@@ -1,7 +1,7 @@
 //! A FHIR server in memory, for what no real server does on demand: faults, clocks that jump, histories that are lost.
 //!
 //! It knows no more of FHIR than the bridge asks of a server: create, conditional create, read, update with
-//! `If-Match`, delete, type history, search by `identifier`, `telecom`, `url`, `part-of` and `_lastUpdated`, paging, rest-hooks with an
+//! `If-Match`, delete, type history, search by `identifier`, `telecom`, `url`, `part-of`, `recipient` and `_lastUpdated`, paging, rest-hooks with an
 //! empty payload. What it stores it does not check.
 
 mod store;

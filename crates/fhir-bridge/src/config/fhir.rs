@@ -14,10 +14,11 @@ use super::{Auth, Config, Subscription, Tls};
 
 /// What a server's name may not be: ghosts and aliases begin with the prefix and one of these, so that a
 /// server of this name would share localparts with the one without a name.
-const TAKEN: [&str; 10] = [
+const TAKEN: [&str; 11] = [
     "careteam",
     "communication",
     "communicationrequest",
+    "conversation",
     "healthcareservice",
     "organization",
     "patient",
@@ -94,6 +95,9 @@ pub enum Threads {
     /// A `Communication` without `payload` and `partOf`, the header; its messages are the `Communication`s that are
     /// `partOf` it. So it is in Medplum.
     CommunicationHeader,
+    /// A `CareTeam` has one, without a resource of its own; its messages are the `Communication`s without `partOf` that
+    /// have it as a `recipient`.
+    Flat,
 }
 
 fn default_poll() -> u64 {
@@ -341,6 +345,14 @@ mod tests {
             (
                 "fhir: {url: 'http://a', threads: headers}",
                 "`communication-header`",
+            ),
+            (
+                "fhir_servers: [{url: 'http://a', name: conversation}]",
+                "`fhir_servers[0].name` must not",
+            ),
+            (
+                "fhir: {url: 'http://a', threads: flat, subscription: {filters: {CommunicationRequest: ['a=b']}}}",
+                "a type that is not followed",
             ),
             (
                 "fhir: {url: 'http://a', threads: communication-header, subscription: {filters: {CommunicationRequest: ['a=b']}}}",

@@ -77,19 +77,19 @@ impl Ids {
             Some(_) => return None,
             None => id,
         };
-        let resource_type = [
-            ResourceType::CareTeam,
-            ResourceType::Communication,
-            ResourceType::CommunicationRequest,
-            ResourceType::Practitioner,
-            ResourceType::PractitionerRole,
-            ResourceType::RelatedPerson,
-            ResourceType::Organization,
-            ResourceType::HealthcareService,
-        ]
-        .into_iter()
-        .find(|known| known.as_str().eq_ignore_ascii_case(name))?;
-        ResourceRef::try_new(resource_type, &decode(id)?)
+        let known = [
+            "CareTeam",
+            "Communication",
+            "CommunicationRequest",
+            "Conversation",
+            "Practitioner",
+            "PractitionerRole",
+            "RelatedPerson",
+            "Organization",
+            "HealthcareService",
+        ];
+        let known = (known.into_iter()).find(|known| known.eq_ignore_ascii_case(name))?;
+        ResourceRef::try_new(ResourceType::parse(known)?, &decode(id)?)
     }
 
     fn localpart(&self, resource: &ResourceRef) -> String {
@@ -166,6 +166,7 @@ mod tests {
                 "CommunicationRequest/12",
                 "_fhir_bridge_communicationrequest_12",
             ),
+            ("Conversation/12", "_fhir_bridge_conversation_12"),
             ("Practitioner/ABC", "_fhir_bridge_practitioner__a_b_c"),
             ("PractitionerRole/z", "_fhir_bridge_practitionerrole_z"),
         ] {

@@ -16,7 +16,7 @@ pub fn of(
     let thread = json
         .filter(|_| *reference.resource_type() == ResourceType::Communication)
         .and_then(|json| Communication::from_json(json, base).ok())
-        .and_then(|communication| threads.of_message(&communication).cloned());
+        .and_then(|communication| threads.of_message(&communication));
     thread.as_ref().unwrap_or(reference).to_string()
 }
 

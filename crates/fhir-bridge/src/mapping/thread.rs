@@ -1,11 +1,14 @@
 //! How conversations stand in a record: which resources are some, what they say, which messages are theirs, and how one
 //! that began in Matrix is written.
 //!
-//! What differs between the forms ([`Threads`]) is here; everywhere else, a conversation is a [`Thread`]. Both forms name
-//! who takes part, whom it is about, its care team and how open it is, and their messages are `partOf` them.
+//! What differs between the forms ([`Threads`]) is here; everywhere else, a conversation is a [`Thread`]. Two of them are
+//! resources, which name who takes part, whom it is about, its care team and how open it is, and whose messages are
+//! `partOf` them; the third (`flat`) is what is written to a care team.
+
+mod flat;
 
 use fhir::{
-    BaseUrl, Communication, CommunicationRequest, Instant, NewThread, Odd, Payload, Ref,
+    BaseUrl, CareTeam, Communication, CommunicationRequest, Instant, NewThread, Odd, Payload, Ref,
     ResourceRef, ResourceType,
 };
 use serde_json::Value;
@@ -16,7 +19,7 @@ use crate::config::Threads;
 /// A conversation, in whatever form it stands in the record.
 #[derive(Clone, PartialEq)]
 pub struct Thread {
-    /// The resource.
+    /// The resource; of one that has none, what stands for it.
     pub reference: ResourceRef,
     /// How open it is; `None` when its status says nothing.
     pub phase: Option<Phase>,
@@ -47,38 +50,86 @@ impl Thread {
 }
 
 impl Threads {
-    /// The type of the resources that are conversations.
+    /// The type that references to conversations have: of resources or, where they have none, our own word.
     #[must_use]
-    pub fn resource_type(self) -> ResourceType {
+    pub fn type_name(self) -> &'static str {
         match self {
-            Self::CommunicationRequest => ResourceType::CommunicationRequest,
-            Self::CommunicationHeader => ResourceType::Communication,
+            Self::CommunicationRequest => "CommunicationRequest",
+            Self::CommunicationHeader => "Communication",
+            Self::Flat => flat::TYPE,
         }
     }
 
-    /// Whether a resource may be a conversation, as far as its reference tells. One that has a room, and is no care
-    /// team, is.
+    /// Whether a reference may be a conversation's, as far as it tells. One that has a room, and is no care team's, is.
     #[must_use]
     pub fn is_of(self, reference: &ResourceRef) -> bool {
-        *reference.resource_type() == self.resource_type()
+        reference.resource_type().as_str() == self.type_name()
     }
 
-    /// Whether a resource of that type is a conversation, as far as it tells itself.
+    /// The resource that says what a conversation is: itself or, where it has none of its own, its care team. Of anything
+    /// else, that itself.
+    #[must_use]
+    pub fn source(self, reference: &ResourceRef) -> ResourceRef {
+        match self {
+            Self::Flat => flat::team_of(reference),
+            _ => None,
+        }
+        .unwrap_or_else(|| reference.clone())
+    }
+
+    /// The conversation that there is because there is this care team.
+    #[must_use]
+    pub fn of_team(self, team: &ResourceRef) -> Option<ResourceRef> {
+        match self {
+            Self::Flat => flat::of_team(team),
+            _ => None,
+        }
+    }
+
+    /// Whether a [source](Self::source) of that type is a conversation, as far as it tells itself.
     #[must_use]
     pub fn recognises(self, json: &Value) -> bool {
         match self {
-            Self::CommunicationRequest => true,
+            Self::CommunicationRequest | Self::Flat => true,
             Self::CommunicationHeader => Communication::is_header(json),
         }
     }
 
-    /// The conversation that a message says it is part of. There may be none of that name.
+    /// Whether conversations say themselves who takes part, so that whoever comes and goes can be noted there.
     #[must_use]
-    pub fn of_message(self, message: &Communication) -> Option<&ResourceRef> {
-        message.part_of_a(&self.resource_type())
+    pub fn name_people(self) -> bool {
+        self != Self::Flat
     }
 
-    /// Reads a conversation.
+    /// The conversation that a message says it belongs to. There may be none of that name.
+    #[must_use]
+    pub fn of_message(self, message: &Communication) -> Option<ResourceRef> {
+        match self {
+            Self::CommunicationRequest => message.part_of_a(&ResourceType::CommunicationRequest),
+            Self::CommunicationHeader => message.part_of_a(&ResourceType::Communication),
+            Self::Flat => return flat::of_message(message),
+        }
+        .cloned()
+    }
+
+    /// What a message of a conversation is `partOf`. Where it is nothing, its recipients say whose it is.
+    #[must_use]
+    pub fn part_of(self, conversation: &ResourceRef) -> Option<ResourceRef> {
+        (self != Self::Flat).then(|| conversation.clone())
+    }
+
+    /// By which parameter a conversation's messages are searched for, and its value. What is found may belong to another
+    /// one: [`Threads::of_message`] has the last word.
+    #[must_use]
+    pub fn messages_of(self, conversation: &ResourceRef) -> (&'static str, String) {
+        let name = match self {
+            Self::CommunicationRequest | Self::CommunicationHeader => "part-of",
+            Self::Flat => "recipient",
+        };
+        (name, self.source(conversation).to_string())
+    }
+
+    /// Reads a conversation from its [source](Self::source).
     ///
     /// # Errors
     ///
@@ -87,15 +138,17 @@ impl Threads {
         Ok(match self {
             Self::CommunicationRequest => of_request(CommunicationRequest::from_json(json, base)?),
             Self::CommunicationHeader => of_header(Communication::from_json(json, base)?),
+            Self::Flat => flat::of(CareTeam::from_json(json, base)?)?,
         })
     }
 
-    /// The resource to create for a conversation that began in Matrix.
+    /// The resource to create for a conversation that began in Matrix; `None` where none can begin there.
     #[must_use]
-    pub fn write(self, new: &NewThread) -> Value {
+    pub fn write(self, new: &NewThread) -> Option<Value> {
         match self {
-            Self::CommunicationRequest => new.to_request(),
-            Self::CommunicationHeader => new.to_header(),
+            Self::CommunicationRequest => Some(new.to_request()),
+            Self::CommunicationHeader => Some(new.to_header()),
+            Self::Flat => None,
         }
     }
 }
@@ -214,7 +267,7 @@ mod tests {
         let of = |threads: Threads, part_of: Value| {
             let json = json!({"resourceType": "Communication", "id": "1", "partOf": part_of});
             let message = Communication::from_json(&json, &base()).unwrap();
-            threads.of_message(&message).map(ToString::to_string)
+            threads.of_message(&message).map(|one| one.to_string())
         };
         let request = json!({"reference": "CommunicationRequest/7"});
         let header = json!({"reference": "Communication/8"});
@@ -239,7 +292,7 @@ mod tests {
             authored_on: Instant::parse("2026-11-21T10:00:00Z").unwrap(),
         };
         for threads in [REQUESTS, HEADERS] {
-            let mut json = threads.write(&new);
+            let mut json = threads.write(&new).unwrap();
             json["id"] = "9".into();
             assert!(threads.recognises(&json));
             let read = threads.read(&json, &base()).unwrap();

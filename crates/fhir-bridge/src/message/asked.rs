@@ -91,7 +91,7 @@ impl Bridge {
             return Ok(());
         };
         // As it is now: whoever was added before this was written has to read it.
-        let Some(talk) = self.read_talk(conversation).await? else {
+        let Some(talk) = self.read_talk(&conversation).await? else {
             return Ok(());
         };
         let received = u64::try_from(delivery.entry().received_at).unwrap_or_default();

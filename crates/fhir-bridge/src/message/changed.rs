@@ -73,7 +73,7 @@ impl Bridge {
             return Ok(());
         };
         let bot = delivery.bot();
-        let Some(room) = self.thread_room(&bot, thread).await? else {
+        let Some(room) = self.thread_room(&bot, &thread).await? else {
             return Ok(());
         };
         let events: Vec<_> = communication

@@ -102,7 +102,7 @@ impl Bridge {
                 },
             },
             recipients: others(thread, sender.as_ref()),
-            part_of: conversation.clone(),
+            part_of: self.server.threads.part_of(conversation),
             sent,
             payload: Vec::new(),
             event_id: event.event_id().to_string(),

@@ -43,7 +43,7 @@ impl Bridge {
             return Ok(());
         };
         let bot = delivery.bot();
-        let Some(room) = self.thread_room(&bot, thread).await? else {
+        let Some(room) = self.thread_room(&bot, &thread).await? else {
             tracing::info!(resource = %reference, "a Communication is left out: its conversation is not there or not active");
             return Ok(());
         };
@@ -332,7 +332,7 @@ impl Bridge {
         delivery: &Delivery,
         known: &Known,
         event: &EventId,
-    ) -> HandlerResult {
+    ) -> Result<(), matrix_appservice::Error> {
         let delivery = delivery.part(event.as_str());
         let user = if known.from_matrix {
             delivery.bot()

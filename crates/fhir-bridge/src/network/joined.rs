@@ -85,7 +85,7 @@ impl Bridge {
         }
         // By the time this is looked at, they may have been removed again.
         let now = delivery.bot().membership(event.room_id(), user).await?;
-        if !self.network.membership_to_fhir || now != Some(MembershipState::Join) {
+        if !self.notes_members(resource) || now != Some(MembershipState::Join) {
             return Ok(());
         }
         if let Some(person) = self.person_of(user).await? {
@@ -103,7 +103,7 @@ impl Bridge {
         ghost: &UserId,
     ) -> HandlerResult {
         let placed = self.links.placed_as(resource, ghost).await;
-        if placed.map_err(failure::links)?.is_some() || !self.network.membership_to_fhir {
+        if placed.map_err(failure::links)?.is_some() || !self.notes_members(resource) {
             return Ok(());
         }
         // Of a client's ghost, only the hash of the id is known.
@@ -137,10 +137,19 @@ impl Bridge {
             .saw(resource, user, false)
             .await
             .map_err(failure::links)?;
-        if !self.network.membership_to_fhir {
+        if !self.notes_members(resource) {
             return Ok(());
         }
-        let names = self.names_in(resource, &person).await?;
+        self.take_from_record(resource, &person).await
+    }
+
+    /// Makes somebody a member no longer on the FHIR server.
+    pub(crate) async fn take_from_record(
+        &self,
+        resource: &ResourceRef,
+        person: &ResourceRef,
+    ) -> HandlerResult {
+        let names = self.names_in(resource, person).await?;
         let now = Instant::now();
         let base = self.fhir.base();
         let changed = |done: bool| if done { Edit::Changed } else { Edit::Unchanged };
@@ -160,8 +169,19 @@ impl Bridge {
         Ok(())
     }
 
+    /// Whether who comes to a room or goes from it does so on the FHIR server. A conversation that has no resource of its
+    /// own has nobody of its own either: its care team's space says who is a member.
+    fn notes_members(&self, resource: &ResourceRef) -> bool {
+        let threads = self.server.threads;
+        self.network.membership_to_fhir && (threads.name_people() || !threads.is_of(resource))
+    }
+
     /// Makes somebody a member on the FHIR server.
-    async fn add_to_record(&self, resource: &ResourceRef, person: &ResourceRef) -> HandlerResult {
+    pub(crate) async fn add_to_record(
+        &self,
+        resource: &ResourceRef,
+        person: &ResourceRef,
+    ) -> HandlerResult {
         let names = self.names_in(resource, person).await?;
         if self.server.threads.is_of(resource) {
             // Who is there as a member of a care team, or asked for it, is there already.

@@ -110,7 +110,8 @@ impl Bridge {
         let resource = Stored::parse(&delivery.entry().payload)
             .and_then(|stored| ResourceRef::parse(&stored.reference))
             .ok_or_else(|| HandlerError::never("entry that this version can't read"))?;
-        let raw = self.fhir.read(&resource).await.map_err(failure::fhir)?;
+        let source = self.server.threads.source(&resource);
+        let raw = self.fhir.read(&source).await.map_err(failure::fhir)?;
         let json = raw.as_ref().map(|raw| &raw.json);
         if self.is_thread(&resource, json).await? {
             return self.thread_is(&delivery, &resource, json).await;
@@ -133,11 +134,14 @@ impl Bridge {
     ) -> HandlerResult {
         let mut because = Because::of(delivery);
         because.path.push(resource.clone());
-        let dependents = self
+        let mut dependents = self
             .links
             .dependents(resource)
             .await
             .map_err(failure::links)?;
+        // It depends on its care team from the first, when nothing is noted of it yet.
+        let own = self.server.threads.of_team(resource);
+        dependents.extend(own.filter(|own| !dependents.contains(own)));
         let entries: Vec<NewEntry> = dependents
             .iter()
             .filter(|dependent| !because.path.contains(dependent))

@@ -120,7 +120,8 @@ impl Bridge {
     }
 
     async fn bring_in_line(&self, delivery: &Delivery, resource: &ResourceRef) -> HandlerResult {
-        let raw = self.fhir.read(resource).await.map_err(failure::fhir)?;
+        let source = self.server.threads.source(resource);
+        let raw = self.fhir.read(&source).await.map_err(failure::fhir)?;
         let json = raw.as_ref().map(|raw| &raw.json);
         if *resource.resource_type() == ResourceType::CareTeam {
             return self.care_team_is(delivery, resource, json).await;

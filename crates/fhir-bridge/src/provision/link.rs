@@ -201,7 +201,8 @@ fn servers_in(state: &RoomState) -> BTreeSet<OwnedServerName> {
 
 /// Whether there is such a care team or conversation, and it is open or on hold.
 async fn check_open(bridge: &Bridge, resource: &ResourceRef) -> Result<(), Failed> {
-    let raw = bridge.fhir.read(resource).await.map_err(failure::fhir)?;
+    let source = bridge.server.threads.source(resource);
+    let raw = bridge.fhir.read(&source).await.map_err(failure::fhir)?;
     let raw = raw.ok_or_else(|| Refused::NoResource(resource.clone()))?;
     let base = bridge.fhir.base();
     let phase = match resource.resource_type() {

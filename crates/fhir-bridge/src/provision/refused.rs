@@ -89,7 +89,7 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WrongType => f.write_str(
-                "Only a CareTeam (to a space) or a conversation (to a room) can be linked: a CommunicationRequest, or the header of messages, as `threads` in the configuration says",
+                "Only a CareTeam (to a space) or a conversation (to a room) can be linked: a CommunicationRequest, the header of messages, or `Conversation/` with the id of a care team, as `threads` in the configuration says",
             ),
             Self::NoServer => f.write_str(
                 "There is no such FHIR server: name one of those in the configuration as `server`",

@@ -7,7 +7,7 @@
 
 use fhir::{Instant, NewThread, PersonKind, ResourceRef, ResourceType};
 use matrix_appservice::{
-    Delivery, Event, HandlerError, HandlerResult, Intent,
+    Delivery, Event, HandlerError, HandlerResult, Intent, Message,
     ruma::{OwnedRoomId, RoomId, events::room::member::MembershipState},
 };
 
@@ -16,6 +16,10 @@ use crate::{
     failure,
     mapping::{room_state::RoomState, thread::Thread},
 };
+
+/// What is said where a room that people made can't be a conversation.
+const NO_CONVERSATION: &str = "What is said in this room does not get into the record: there, a care team \
+                               has one conversation, in the room that is in its space already.";
 
 impl Bridge {
     /// An `m.space.child`.
@@ -62,17 +66,34 @@ impl Bridge {
         let Some(new) = self.new_thread(&delivery.bot(), room).await? else {
             return Ok(());
         };
+        let Some(resource) = self.server.threads.write(&new) else {
+            return self.say_no_conversation(delivery, room).await;
+        };
         let created = {
             // The room's lane and the space's may both be here.
             let _making = self.making_room(&new.care_team).await;
             self.fhir
-                .create_if_none_exist(&self.server.threads.write(&new), &new.condition())
+                .create_if_none_exist(&resource, &new.condition())
                 .await
                 .map_err(failure::fhir)?
         };
         self.take_hung(&created.reference, room).await?;
         tracing::info!(resource = %created.reference, %room, was_there = created.was_there, "a room that somebody made became a conversation");
         Ok(())
+    }
+
+    /// Tells those in a room, once, that no conversation can begin as one here: they would think that it is on record.
+    async fn say_no_conversation(&self, delivery: &Delivery, room: &RoomId) -> HandlerResult {
+        let bot = delivery.part("no conversation").bot();
+        match bot.send(room, Message::notice(NO_CONVERSATION)).await {
+            // Nobody may say anything there, or not us.
+            Err(error) if error.is_forbidden() => {}
+            sent => {
+                sent?;
+            }
+        }
+        tracing::info!(%room, "a room in a space is not bridged: on this FHIR server a care team has one conversation");
+        self.links.unhang(room).await.map_err(failure::links)
     }
 
     /// The room of a conversation, where it has one.

@@ -12,9 +12,11 @@ mod back;
 #[allow(dead_code, reason = "the tests of failures need all of it")]
 #[path = "../failures/between.rs"]
 mod between;
+mod flat;
 mod headers;
 mod members;
 mod moving;
 mod phases;
 mod policy;
 mod stage;
+mod talk;

@@ -18,8 +18,8 @@ const MAX_STRING_CHARS: usize = 1024 * 1024;
 /// Spec: <http://hl7.org/fhir/R4/communication.html>
 #[derive(Clone, PartialEq)]
 pub struct NewCommunication {
-    /// The conversation.
-    pub part_of: ResourceRef,
+    /// The conversation; none where conversations have no resource and the recipients say whose message it is.
+    pub part_of: Option<ResourceRef>,
     /// The message it answers, when that is a `Communication` already.
     pub in_response_to: Option<ResourceRef>,
     /// The client it is about: the conversation's `subject`.
@@ -95,12 +95,15 @@ impl NewCommunication {
             "resourceType": "Communication",
             "status": "completed",
             "extension": [{"url": SOURCE_SYSTEM_EXTENSION, "valueString": SOURCE_SYSTEM_MATRIX}],
-            "partOf": [Ref::from(self.part_of.clone()).to_json()],
             "sender": self.sender.to_json()?,
             "sent": self.sent.as_str(),
             "payload": payload_json(&self.payload)?,
         });
         if let Some(object) = communication.as_object_mut() {
+            if let Some(conversation) = &self.part_of {
+                let conversation = Ref::from(conversation.clone()).to_json();
+                object.insert("partOf".into(), json!([conversation]));
+            }
             if let Some(answered) = &self.in_response_to {
                 let answered = Ref::from(answered.clone()).to_json();
                 object.insert("inResponseTo".into(), json!([answered]));

@@ -448,12 +448,18 @@ fn a_new_message_reads_back() {
     assert_eq!(read.status, EventStatus::Completed);
     assert_eq!(
         read.part_of_a(&ResourceType::CommunicationRequest),
-        Some(&message().part_of)
+        message().part_of.as_ref()
     );
     assert_eq!(read.payload, [Payload::Text("Hello".into())]);
     assert_eq!(read.sent, Some(message().sent));
     assert_eq!(read.event_ids().collect::<Vec<_>>(), ["$event"]);
     assert!(read.is_from_matrix());
+
+    let flat = NewCommunication {
+        part_of: None,
+        ..message()
+    };
+    assert_eq!(flat.to_json().unwrap().get("partOf"), None);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::stub::{Stub, answer};
 
 pub(crate) fn message() -> NewCommunication {
     NewCommunication {
-        part_of: ResourceRef::parse("CommunicationRequest/1").unwrap(),
+        part_of: ResourceRef::parse("CommunicationRequest/1"),
         in_response_to: None,
         subject: None,
         sender: Sender::Known(ResourceRef::parse("Practitioner/9").unwrap().into()),

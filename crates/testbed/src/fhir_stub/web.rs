@@ -327,6 +327,7 @@ fn matches(json: &Value, fields: &HashMap<String, String>) -> bool {
                 json["channel"]["endpoint"] == token.as_str() || json["endpoint"] == token.as_str()
             }
             "part-of" => list(&json["partOf"]).any(|one| one["reference"] == token.as_str()),
+            "recipient" => list(&json["recipient"]).any(|one| one["reference"] == token.as_str()),
             "_lastUpdated" => {
                 let since = value.trim_start_matches("ge").trim_end_matches('Z');
                 json["meta"]["lastUpdated"]
