@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     between::{self, Fate},
-    stage::{PATIENCE, Stage, join, until},
+    stage::{PATIENCE, Stage, join, telecom, until},
 };
 
 /// What the bridge says when it knows a conversation's room by the record, and by the answer to its making.
@@ -134,4 +134,89 @@ async fn a_header_whose_making_the_bridge_did_not_survive_keeps_its_room() {
     scene.is_known(&[READ, MADE]).await;
     scene.is_one(&thread, "said").await;
     scene.stage.bridge.stop().await;
+}
+
+/// A room that somebody makes and hangs into a space, with the bridge in it.
+async fn hung_by(stage: &Stage, client: &Client, space: &str) -> String {
+    let room = client
+        .create_room("Overleg", &[&stage.bot()])
+        .await
+        .unwrap();
+    stage.wait_membership(&room, &stage.bot(), "join").await;
+    hang(client, space, &room).await;
+    room
+}
+
+async fn hang(client: &Client, space: &str, room: &str) {
+    let server = client.user_id().split_once(':').unwrap().1;
+    let via = json!({"via": [server], "order": testbed::unique("a")});
+    client
+        .set_state(space, "m.space.child", room, via)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rooms_of_people_who_care_for_nobody_and_rooms_that_all_can_read_are_no_conversations() {
+    let stage = Stage::set().await;
+    let gp = stage.gp().await;
+    let name = testbed::unique("dochter");
+    let daughter = stage.testbed.client("apotheek", &name).await.unwrap();
+    let client = stage.client().await;
+    let nurse = stage.practitioner(None).await;
+    let doctor = stage.practitioner(Some(gp.user_id())).await;
+    let related = json!({"resourceType": "RelatedPerson", "patient": {"reference": client},
+        "telecom": telecom(daughter.user_id())});
+    let related = stage.record.create(&related).await.unwrap();
+    let team = stage.team(&client, &[&nurse, &doctor, &related]).await;
+    let space = stage.room_of(&team).await;
+    for one in [&gp, &daughter] {
+        one.wait_for_invite(&space, PATIENCE).await.unwrap();
+        join(one, &space).await;
+        stage.wait_membership(&space, one.user_id(), "join").await;
+    }
+    let says = async |words: &str| {
+        let said = async || stage.bridge.log_text().unwrap().contains(words);
+        stage.wait(words, said).await;
+    };
+    let conversations = async || {
+        let query = [("based-on", team.as_str())];
+        let found = stage.record.search("CommunicationRequest", &query).await;
+        found.unwrap()
+    };
+    hung_by(&stage, &daughter, &space).await;
+    says("who hung it there is no professional").await;
+
+    let open = gp.create_room("Overleg", &[&stage.bot()]).await.unwrap();
+    stage.wait_membership(&open, &stage.bot(), "join").await;
+    let visible = |to: &str| json!({"history_visibility": to});
+    gp.set_state(
+        &open,
+        "m.room.history_visibility",
+        "",
+        visible("world_readable"),
+    )
+    .await
+    .unwrap();
+    hang(&gp, &space, &open).await;
+    says("everybody may read what is said there").await;
+    assert!(conversations().await.is_empty());
+
+    // Closed, it can be one; with those who are in it.
+    gp.set_state(&open, "m.room.history_visibility", "", visible("joined"))
+        .await
+        .unwrap();
+    gp.invite(&open, daughter.user_id()).await.unwrap();
+    hang(&gp, &space, &open).await;
+    stage
+        .wait("the conversation", async || {
+            conversations().await.len() == 1
+        })
+        .await;
+    let thread = conversations().await.remove(0);
+    assert_eq!(thread["requester"]["reference"], json!(doctor));
+    let recipients = thread["recipient"].as_array().unwrap();
+    assert_eq!(recipients.len(), 1, "neither the bridge nor who began it");
+    assert_eq!(recipients[0]["reference"], json!(related));
+    stage.bridge.stop().await;
 }

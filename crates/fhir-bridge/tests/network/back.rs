@@ -1,7 +1,17 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use axum::http::StatusCode;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
-use crate::stage::{PATIENCE, Stage, join, until};
+use crate::{
+    between::{self, Fate},
+    stage::{PATIENCE, Stage, join, until},
+    talk::edit,
+};
 
 fn periods(team: &serde_json::Value, who: &str) -> Vec<serde_json::Value> {
     let participants = team["participant"].as_array().unwrap();
@@ -319,5 +329,64 @@ async fn what_the_homeserver_does_not_push_again_is_read_back_at_the_start() {
         .await;
     let wanted = ["a: pushed", said[0], said[1]].map(|text| format!("{text:?}"));
     assert_eq!(on_record().await, wanted);
+    stage.bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_that_comes_before_its_original_is_one_message_with_it() {
+    let testbed = testbed::Testbed::shared().await.unwrap();
+    let vvt = testbed.homeserver("vvt").unwrap().client_url().clone();
+    // While this is set, no room can be read back, and the original comes with its edit or not at all.
+    let is_held = Arc::new(AtomicBool::new(false));
+    let held = is_held.clone();
+    let homeserver = between::put(&vvt, move |asked| {
+        if held.load(Relaxed) && asked.path.contains("/messages?") {
+            return Fate::Instead(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        Fate::Pass
+    })
+    .await;
+    let homeserver = json!({"homeserver": {"name": "vvt", "url": homeserver}});
+    let stage = Stage::set_with(homeserver).await;
+    let gp = stage.gp().await;
+    let client = stage.client().await;
+    let nurse = stage.practitioner(None).await;
+    let doctor = stage.practitioner(Some(gp.user_id())).await;
+    let team = stage.team(&client, &[&nurse, &doctor]).await;
+    let thread = stage.thread(&client, &team, &nurse, "Vraag").await;
+    let room = stage.room_of(&thread).await;
+    gp.wait_for_invite(&room, PATIENCE).await.unwrap();
+    join(&gp, &room).await;
+    gp.send_text(&room, "before it").await.unwrap();
+    stage.stored(&thread, "before it").await;
+
+    stage.bridge.stop().await;
+    let (original, ()) = tokio::join!(
+        gp.send_text(&room, "as written"),
+        push_to_nobody(stage.appservice.listen_addr, &["as written"])
+    );
+    let original = original.unwrap();
+    is_held.store(true, Relaxed);
+    stage.bridge.restart().await.unwrap();
+    let edited = edit(&original, "as rewritten");
+    gp.send(&room, "m.room.message", edited).await.unwrap();
+    let message = stage.stored(&thread, "as rewritten").await;
+    let message = format!("Communication/{}", message["id"].as_str().unwrap());
+    let history = format!("{message}/_history");
+    let history = stage.record.read(&history).await.unwrap().to_string();
+    assert!(history.contains("as written"), "the original came with it");
+    assert_eq!(stage.event_of(&message).await, original);
+
+    // When the original comes after all, it is there.
+    is_held.store(false, Relaxed);
+    until("the original to be read back", async || {
+        let log = stage.bridge.log_text().unwrap();
+        log.contains("they were read back").then_some(())
+    })
+    .await;
+    gp.send_text(&room, "behind it").await.unwrap();
+    stage.stored(&thread, "behind it").await;
+    stage.stored(&thread, "as rewritten").await;
+    assert_eq!(stage.messages(&thread).await.len(), 3);
     stage.bridge.stop().await;
 }

@@ -20,3 +20,5 @@ mod phases;
 mod policy;
 mod stage;
 mod talk;
+mod teams;
+mod threads;
