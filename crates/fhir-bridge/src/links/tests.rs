@@ -1,5 +1,6 @@
 //! What the tables promise, in SQLite and in PostgreSQL.
 
+mod about;
 mod linked;
 mod listing;
 mod messages;

@@ -1,14 +1,29 @@
 //! Opening, looking, and a database that goes away.
 
+use fhir::ResourceRef;
+use matrix_appservice::ruma::user_id;
 use sqlx::Connection as _;
 
 use super::{
     super::{
-        Links,
+        Links, NewMessage, State,
         columns::{Holds, TABLES},
     },
     database, event, reference, room, schema, thread,
 };
+
+async fn add_message(links: &Links, resource: &ResourceRef) {
+    let new = NewMessage {
+        resource,
+        room: &room("a"),
+        sender: user_id!("@arts:huisarts"),
+        from_matrix: true,
+        state: State::Live,
+        fingerprint: "f",
+        changed_at: 1,
+    };
+    links.add_message(&new).await.unwrap();
+}
 
 #[cfg(unix)]
 #[tokio::test]
@@ -112,6 +127,8 @@ async fn links_move_from_a_file_to_postgres() {
     from.link_room(&thread(1), &room("a")).await.unwrap();
     let message = reference("Communication/1");
     from.link_part(&message, 0, &event("a"), "f").await.unwrap();
+    add_message(&from, &message).await;
+    let last = from.place_of(&room("a"), &event("a")).await.unwrap();
     for name in ["z", "y"] {
         from.add_edit(&message, &event(name), &event("a"))
             .await
@@ -139,6 +156,11 @@ async fn links_move_from_a_file_to_postgres() {
         .unwrap();
     let edits = to.edits_of(&event("a")).await.unwrap();
     assert_eq!(edits, ["z", "y", "x"].map(event));
+    let next = reference("Communication/2");
+    add_message(&to, &next).await;
+    to.link_part(&next, 0, &event("b"), "f").await.unwrap();
+    let next = to.place_of(&room("a"), &event("b")).await.unwrap();
+    assert!(next > last && last.is_some(), "{next:?} behind {last:?}");
     // Nothing twice.
     assert!(to.take_over(&file).await.is_err());
 }

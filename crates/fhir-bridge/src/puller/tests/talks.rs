@@ -115,6 +115,25 @@ async fn what_many_say_at_once_asks_once_who_reads_it_until_a_change_is_read() {
 }
 
 #[tokio::test]
+async fn what_the_bridge_writes_about_members_itself_is_not_overlooked() {
+    let talking = Box::pin(Talking::begin(LONG)).await;
+    let (bridge, team) = (&talking.bridge, ResourceRef::parse(&talking.team).unwrap());
+    let [a, c] =
+        ["Practitioner/a", "Practitioner/c"].map(|person| ResourceRef::parse(person).unwrap());
+    assert_eq!(talking.readers().await, ["a", "b"]);
+    bridge.add_to_record(&talking.thread, &c).await.unwrap();
+    let mut readers = talking.readers().await;
+    readers.sort_unstable();
+    assert_eq!(readers, ["a", "b", "c"]);
+    bridge.take_from_record(&talking.thread, &c).await.unwrap();
+    assert_eq!(talking.readers().await, ["a", "b"]);
+    bridge.take_from_record(&team, &a).await.unwrap();
+    assert_eq!(talking.readers().await, ["b"]);
+    bridge.add_to_record(&team, &c).await.unwrap();
+    assert_eq!(talking.readers().await, ["b", "c"]);
+}
+
+#[tokio::test]
 async fn who_is_let_in_is_never_remembered() {
     let talking = Box::pin(Talking::begin(LONG)).await;
     assert_eq!(talking.readers().await, ["a", "b"]);
