@@ -132,6 +132,8 @@ async fn from_matrix(place: &Place) -> (String, String) {
 async fn strangers(place: &Place, message: &str, event: &str) {
     let nurse = place.nurse_writes(json!([{"contentString": "mine"}])).await;
     let nurse_event = place.sent(&nurse, 1).await.remove(0);
+    // A homeserver takes no relation to what it doesn't have yet.
+    place.wait_for_event(&nurse_event).await;
     place.gp_says(edit(&nurse_event, "not yours")).await;
     // What comes behind it in the room is there: so it was looked at.
     let behind = place

@@ -1,49 +1,14 @@
 //! The bridge dies behind each of its writes, in a conversation with all that can happen to messages.
 
-use std::{
-    collections::HashSet,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-};
+use std::{collections::HashSet, sync::Mutex};
 
-use axum::http::Method;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
-use testbed::Testbed;
-use tokio::sync::mpsc;
 
 use crate::{
-    between::{self, Asked, Fate},
+    deadly::Deadly,
     place::{Place, reference},
 };
-
-/// Swallows the answer to each write that has not been seen before, and has the bridge killed.
-fn deadly(
-    kill: mpsc::UnboundedSender<String>,
-    armed: Arc<AtomicBool>,
-) -> impl Fn(&Asked) -> Fate + Send + Sync + 'static {
-    let seen = Mutex::new(HashSet::new());
-    move |asked| {
-        let is_write = asked.method == Method::PUT
-            || asked.method == Method::DELETE
-            || asked.method == Method::POST
-                && !asked.path.ends_with("/_search")
-                && !asked.path.ends_with("/ping");
-        let what = (asked.method.clone(), asked.path.clone(), asked.body.clone());
-        if armed.load(Relaxed)
-            && asked.succeeded == Some(true)
-            && is_write
-            && seen.lock().unwrap().insert(what)
-        {
-            let route = asked.path.split('?').next().unwrap_or_default();
-            kill.send(format!("{} {route}", asked.method)).unwrap();
-            return Fate::Silence;
-        }
-        Fate::Pass
-    }
-}
 
 /// Writes that the bridge must have died behind.
 const STEPS: [&str; 6] = [
@@ -57,38 +22,17 @@ const STEPS: [&str; 6] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bridge_that_dies_behind_each_write_edits_and_takes_back_once() {
-    let testbed = Testbed::shared().await.unwrap();
-    let (kill, mut killed) = mpsc::unbounded_channel();
-    let armed = Arc::new(AtomicBool::new(false));
-    let vvt = testbed.homeserver("vvt").unwrap().client_url().clone();
-    let fhir = testbed.start_fhir().await.unwrap();
-    let homeserver = between::put(&vvt, deadly(kill.clone(), armed.clone())).await;
-    let fhir = between::put(&fhir, deadly(kill, armed.clone())).await;
-    let place = Place::open_with(|setup| {
-        setup.homeserver = homeserver;
-        setup.fhir = fhir;
+    let seen = Mutex::new(HashSet::new());
+    let mut deadly = Deadly::set(move |asked| {
+        // Each that was not seen before.
+        let what = (asked.method.clone(), asked.path.clone(), asked.body.clone());
+        let is_new = seen.lock().unwrap().insert(what);
+        let route = asked.path.split('?').next().unwrap_or_default();
+        is_new.then(|| format!("{} {route}", asked.method))
     })
     .await;
-    armed.store(true, Relaxed);
-    let mut deaths = Vec::new();
-    let dying = async {
-        loop {
-            let behind = killed.recv().await.unwrap();
-            place.bridge.kill().await;
-            deaths.push(behind);
-            // What else had been done by then, beside it: of that, too, it never heard.
-            while let Ok(also) = killed.try_recv() {
-                deaths.push(also);
-            }
-            place.bridge.restart().await.unwrap();
-        }
-    };
-    tokio::select! {
-        () = converse(&place) => {}
-        () = dying => unreachable!(),
-    }
-    armed.store(false, Relaxed);
-    place.bridge.restart_if_dead().await.unwrap();
+    let place = deadly.open(|_| {}).await;
+    let deaths = deadly.during(&place, converse(&place)).await;
     for step in STEPS {
         assert!(
             deaths.iter().any(|death| death.contains(step)),

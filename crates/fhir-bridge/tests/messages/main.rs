@@ -11,11 +11,15 @@
 #[allow(dead_code, reason = "the tests of failures need all of it")]
 #[path = "../failures/between.rs"]
 mod between;
+mod deadly;
 mod edits;
 mod files;
+mod kept;
 mod killed;
+mod long;
 mod place;
 mod rate;
 mod readers;
 mod resources;
 mod texts;
+mod ties;

@@ -1,17 +1,14 @@
 //! FHIR resources as events of their own (MSC4302), both ways.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering::Relaxed},
-};
+use std::sync::Mutex;
 
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 use testbed::{BridgeSetup, Testbed};
-use tokio::sync::mpsc;
 
 use crate::{
-    between::{self, Asked, Fate},
+    between::{self, Fate},
+    deadly::Deadly,
     place::{Place, event_ids, reference},
 };
 
@@ -92,14 +89,19 @@ async fn what_a_message_refers_to_is_an_event_in_its_room() {
     let client = place.client().await;
     let text = with_digits(&weight(&client));
     let observation = place.create_text("Observation", text).await;
+    let payload = json!([
+        {"contentString": "weighed"},
+        {"contentReference": {"reference": observation}},
+        {"contentReference": {"reference": place.doctor}},
+    ]);
     let message = place
-        .nurse_writes(json!([
-            {"contentString": "weighed"},
-            {"contentReference": {"reference": observation}},
-            {"contentReference": {"reference": place.doctor}},
-        ]))
+        .nurse_writes_with(payload, |json| json["sent"] = "2026-11-01T10:00:00Z".into())
         .await;
     let events = place.sent(&message, 4).await;
+    for event in &events {
+        let at = place.wait_for_event(event).await["origin_server_ts"].clone();
+        assert_eq!(at, 1_793_527_200_000_u64, "when it was said");
+    }
     let line = place.wait_for_event(&events[1]).await;
     assert_eq!(line["type"], "m.room.message");
     let line = line["content"]["body"].as_str().unwrap().to_owned();
@@ -142,10 +144,23 @@ async fn what_a_message_refers_to_is_an_event_in_its_room() {
                 .then_some(())
         })
         .await;
+    // None any more, and the same one again: as an event of its own, for the first one is gone.
+    let refers = async |payload: Value| {
+        let change = |json: &mut Value| json["payload"][1] = payload.clone();
+        place.change(&message, change).await;
+    };
+    refers(json!({"contentString": "not measured"})).await;
+    place.is_redacted(&instead.event_id).await;
+    refers(json!({"contentReference": {"reference": other}})).await;
+    let again = place
+        .find("the same resource again", |event| {
+            event.content[RESOURCE]["id"] == id && event.event_id != instead.event_id
+        })
+        .await;
     place
         .change(&message, |json| json["status"] = "entered-in-error".into())
         .await;
-    place.is_redacted(&instead.event_id).await;
+    place.is_redacted(&again.event_id).await;
     place.stays_the_same().await;
     assert_eq!(shown(&place).await, 1, "the form alone");
     place.bridge.stop().await;
@@ -269,6 +284,11 @@ async fn refusals(place: &Place, client: &str) {
     let other = place.create(&json!({"resourceType": "Patient"})).await;
     let mut no_definition = offer(KIND, "Observation", &weight(client));
     no_definition.as_object_mut().unwrap().remove(DEFINITION);
+    // Of a member, by somebody who is none; and of something that the record doesn't have.
+    let mut by_stranger = weight(client);
+    by_stranger["performer"] = json!([{"reference": other}]);
+    let mut of_nothing = weight(client);
+    of_nothing["device"] = json!({"reference": "Device/not-there"});
     let mut invalid = weight(client);
     invalid["status"] = "invented".into();
     let uri = place
@@ -289,6 +309,11 @@ async fn refusals(place: &Place, client: &str) {
         (
             offer(KIND, "Observation", &weight("Patient?active=true")),
             "not part of this",
+        ),
+        (offer(KIND, "Observation", &by_stranger), "not part of this"),
+        (
+            offer(KIND, "Observation", &of_nothing),
+            "server does not take it",
         ),
         (offer(KIND, "Observation", &invalid), "not valid FHIR"),
         (
@@ -348,6 +373,55 @@ async fn without_the_setting_a_resource_is_told_of_and_carried_neither_way() {
     place.bridge.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resource_that_the_bridge_may_not_read_or_that_is_too_large_holds_up_nothing() {
+    let testbed = Testbed::shared().await.unwrap();
+    let fhir = testbed.start_fhir().await.unwrap();
+    let fhir = between::put(&fhir, |asked| {
+        if asked.method == Method::GET && asked.path.contains("/Observation/") {
+            return Fate::Instead(StatusCode::FORBIDDEN);
+        }
+        Fate::Pass
+    })
+    .await;
+    let place = Place::open_with(|setup| {
+        setup.fhir = fhir;
+        setup.config = Some(json!({"messages": {
+            "resource_types": ["Observation"], "max_resource_bytes": 2_000, "proof": true,
+        }}));
+    })
+    .await;
+    let client = place.client().await;
+    let closed = place.create_text("Observation", with_digits(&weight(&client)));
+    let closed = closed.await;
+    let message = place
+        .nurse_writes(
+            json!([{"contentString": "weighed"}, {"contentReference": {"reference": closed}}]),
+        )
+        .await;
+    let line = place.sent(&message, 2).await.remove(1);
+    let line = place.wait_for_event(&line).await["content"]["body"].clone();
+    assert!(line.as_str().unwrap().contains("Observation"), "{line}");
+    let next = place.nurse_writes(json!([{"contentString": "next"}])).await;
+    place.sent(&next, 1).await;
+
+    // In an event, and above the limit.
+    let mut large = weight(&client);
+    large["note"] = json!([{"text": "Onverkort. ".repeat(200)}]);
+    let event = gp_sends(&place, KIND, offer(KIND, "Observation", &large)).await;
+    let stored = place.stored(&event).await;
+    let text = stored["payload"][0]["contentString"].as_str().unwrap();
+    assert!(text.contains("too large"), "{text}");
+    assert_eq!(status_of(&place, &event).await["status"], "error");
+    place.stays_the_same().await;
+    assert_eq!(shown(&place).await, 0, "nothing of the one that is closed");
+    let all = place.found(&format!("Observation?subject={client}")).await;
+    assert_eq!(all.len(), 1);
+    let log = place.bridge.log_text().unwrap();
+    assert!(log.contains("doesn't let the bridge read it") && !log.contains("dead letter"));
+    place.bridge.stop().await;
+}
+
 /// Writes that the bridge has to die behind.
 const STEPS: [&str; 4] = [
     "/Observation",
@@ -356,54 +430,19 @@ const STEPS: [&str; 4] = [
     "/upload",
 ];
 
-/// Swallows the first answer to each of the steps, and has the bridge killed.
-fn deadly(
-    kill: mpsc::UnboundedSender<&'static str>,
-    armed: Arc<AtomicBool>,
-) -> impl Fn(&Asked) -> Fate + Send + Sync + 'static {
-    let left = Mutex::new(STEPS.to_vec());
-    move |asked| {
-        let is_write =
-            matches!(asked.method, Method::PUT | Method::POST) && !asked.path.ends_with("/_search");
-        if !armed.load(Relaxed) || !is_write || asked.succeeded != Some(true) {
-            return Fate::Pass;
-        }
-        let mut left = left.lock().unwrap();
-        let Some(at) = left.iter().position(|step| asked.path.contains(step)) else {
-            return Fate::Pass;
-        };
-        kill.send(left.remove(at)).unwrap();
-        Fate::Silence
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bridge_that_dies_behind_each_write_carries_a_resource_once() {
-    let testbed = Testbed::shared().await.unwrap();
-    let (kill, mut killed) = mpsc::unbounded_channel();
-    let armed = Arc::new(AtomicBool::new(false));
-    let vvt = testbed.homeserver("vvt").unwrap().client_url().clone();
-    let fhir = testbed.start_fhir().await.unwrap();
-    let homeserver = between::put(&vvt, deadly(kill.clone(), armed.clone())).await;
-    let fhir = between::put(&fhir, deadly(kill, armed.clone())).await;
-    let place = Place::open_with(|setup| {
-        set(setup);
-        setup.homeserver = homeserver;
-        setup.fhir = fhir;
+    let left = Mutex::new(STEPS.to_vec());
+    let mut deadly = Deadly::set(move |asked| {
+        // The first of each.
+        let mut left = left.lock().unwrap();
+        let at = left.iter().position(|step| asked.path.contains(step))?;
+        Some(left.remove(at).to_owned())
     })
     .await;
+    let place = deadly.open(set).await;
     let client = place.client().await;
     let form = place.create(&form()).await;
-    armed.store(true, Relaxed);
-    let mut deaths = Vec::new();
-    let dying = async {
-        loop {
-            let step = killed.recv().await.unwrap();
-            place.bridge.kill().await;
-            deaths.push(step);
-            place.bridge.restart().await.unwrap();
-        }
-    };
     let converse = async {
         let event = gp_sends(&place, KIND, offer(KIND, "Observation", &weight(&client))).await;
         place.stored(&event).await;
@@ -413,12 +452,7 @@ async fn a_bridge_that_dies_behind_each_write_carries_a_resource_once() {
             .await;
         place.sent(&message, 2).await;
     };
-    tokio::select! {
-        () = converse => {}
-        () = dying => unreachable!(),
-    }
-    armed.store(false, Relaxed);
-    place.bridge.restart_if_dead().await.unwrap();
+    let mut deaths = deadly.during(&place, converse).await;
     place.stays_the_same().await;
     deaths.sort_unstable();
     let mut steps = STEPS;

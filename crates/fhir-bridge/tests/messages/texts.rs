@@ -129,12 +129,18 @@ async fn answers(place: &Place) {
 /// What can't be stored is told in the room and in the record, once.
 async fn refusals(place: &Place) {
     let mut refused = Vec::new();
-    for content in [
-        json!({"msgtype": "m.text", "body": "bell \u{7}"}),
-        json!({"msgtype": "m.text", "body": "   "}),
-        json!({"msgtype": "m.location", "body": "here", "geo_uri": "geo:52,5"}),
+    for (content, why) in [
+        (
+            json!({"msgtype": "m.text", "body": "bell \u{7}"}),
+            "control character",
+        ),
+        (json!({"msgtype": "m.text", "body": "   "}), "no text"),
+        (
+            json!({"msgtype": "m.location", "body": "here", "geo_uri": "geo:52,5"}),
+            "m.location",
+        ),
     ] {
-        refused.push(place.gp_says(content).await);
+        refused.push((place.gp_says(content).await, why));
     }
     for (kind, content) in [
         (
@@ -144,7 +150,8 @@ async fn refusals(place: &Place) {
         ("org.matrix.msc3381.poll.start", json!({"x": 1})),
         ("com.example.thing", json!({"x": 1})),
     ] {
-        refused.push(place.gp.send(&place.room, kind, content).await.unwrap());
+        let event = place.gp.send(&place.room, kind, content).await.unwrap();
+        refused.push((event, kind));
     }
     place
         .gp
@@ -152,19 +159,20 @@ async fn refusals(place: &Place) {
             &place.room,
             "m.reaction",
             json!({"m.relates_to": {
-            "rel_type": "m.annotation", "event_id": refused[0], "key": "👍"}}),
+            "rel_type": "m.annotation", "event_id": refused[0].0, "key": "👍"}}),
         )
         .await
         .unwrap();
-    for event in &refused {
+    for (event, why) in &refused {
         let stored = place.stored(event).await;
         let text = stored["payload"][0]["contentString"].as_str().unwrap();
-        assert!(text.contains("left out"), "{text}");
+        assert!(text.contains("left out") && text.contains(why), "{text}");
         let answers_it = |one: &testbed::Event| {
             one.sender == place.bot
                 && one.content["m.relates_to"]["m.in_reply_to"]["event_id"] == event.as_str()
         };
-        place.find("an answer of the bridge", answers_it).await;
+        let answer = place.find("an answer of the bridge", answers_it).await;
+        assert!(answer.body().contains(why), "{}", answer.body());
         let answers = place.timeline().await;
         let answers = answers.iter().filter(|one| answers_it(one)).count();
         assert_eq!(answers, 1, "it is told once");
