@@ -20,12 +20,12 @@ const TRACED: [&str; 9] = [
 ];
 
 pub(crate) async fn run(arguments: &[String]) -> Result<ExitCode> {
-    let builder = up::builder();
+    let servers = up::builder();
     // What is missing on this machine is said before anything is built or installed.
-    builder.check().await?;
+    servers.check().await?;
     let tested = async {
         let (testbed, built) = tokio::join!(
-            builder.start(),
+            servers.start(),
             build::cargo(["test", "--workspace", "--locked", "--no-run", "--quiet"])
         );
         let testbed = testbed?;
@@ -33,14 +33,14 @@ pub(crate) async fn run(arguments: &[String]) -> Result<ExitCode> {
         let built = built?;
         let result = if built.success() {
             // First, so that the program that is left in the target folder is the one that all others build.
-            let traced = if arguments.is_empty() {
+            let traces = if arguments.is_empty() {
                 build::cargo(TRACED).await?
             } else {
                 built
             };
             let fixed = ["test", "--workspace", "--locked", "--no-fail-fast"].map(str::to_owned);
-            let tested = build::cargo(fixed.iter().chain(arguments)).await?;
-            if traced.success() { tested } else { traced }
+            let all = build::cargo(fixed.iter().chain(arguments)).await?;
+            if traces.success() { all } else { traces }
         } else {
             built
         };

@@ -311,7 +311,7 @@ impl Dispatcher {
                     }
                 }
             };
-            measures::handled(&entry.source, began.elapsed(), result.as_ref().err());
+            measures::handled(entry.source.clone(), began.elapsed(), result.as_ref().err());
             Outcome {
                 entry,
                 result,

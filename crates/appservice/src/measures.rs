@@ -35,12 +35,11 @@ pub(crate) fn entries(source: &str, new: u64) {
     counter!(ENTRIES, "source" => source.to_owned()).increment(new);
 }
 
-pub(crate) fn handled(source: &Cow<'static, str>, took: Duration, failure: Option<&HandlerError>) {
+pub(crate) fn handled(source: Cow<'static, str>, took: Duration, failure: Option<&HandlerError>) {
     let outcome = if failure.is_some() { "failed" } else { "done" };
     histogram!(HANDLING, "source" => source.clone(), "outcome" => outcome).record(took);
     if let Some(failure) = failure {
-        counter!(FAILURES, "source" => source.clone(), "kind" => kind(failure.retry()))
-            .increment(1);
+        counter!(FAILURES, "source" => source, "kind" => kind(failure.retry())).increment(1);
     }
 }
 

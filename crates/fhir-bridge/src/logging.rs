@@ -39,6 +39,10 @@ impl Telling {
     /// # Errors
     ///
     /// When they can't be sent at all; the log is there nevertheless.
+    #[cfg_attr(
+        not(feature = "opentelemetry"),
+        expect(clippy::unnecessary_wraps, reason = "only traces can fail")
+    )]
     pub(crate) fn start(level: Level, config: Option<&Config>) -> anyhow::Result<Self> {
         #[cfg(feature = "opentelemetry")]
         if let Some(config) = config
@@ -52,6 +56,10 @@ impl Telling {
     }
 
     /// Sends what is left; blocks for some seconds at the most.
+    #[cfg_attr(
+        not(feature = "opentelemetry"),
+        expect(clippy::unused_self, reason = "only traces have an end")
+    )]
     pub(crate) fn end(self) {
         #[cfg(feature = "opentelemetry")]
         if let Some(traces) = self.traces {

@@ -68,6 +68,10 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
+fn is_span(metadata: &tracing::Metadata<'_>) -> bool {
+    metadata.is_span()
+}
+
 /// Traces to this endpoint, and what has to be the subscriber for spans to be among them.
 fn start(endpoint: &str) -> (Traces, Dispatch) {
     let source = Source {
@@ -77,7 +81,7 @@ fn start(endpoint: &str) -> (Traces, Dispatch) {
         roots: &["work"],
     };
     let traces = Traces::start(&endpoint.parse().unwrap(), source).unwrap();
-    let spans = filter_fn(tracing::Metadata::is_span);
+    let spans = filter_fn(is_span);
     let subscriber = tracing_subscriber::registry().with(traces.layer().with_filter(spans));
     (traces, subscriber.into())
 }

@@ -273,21 +273,16 @@ impl Bridge {
             return Ok(());
         }
         let cursor = self.lane(&format!("heard/{room}"));
-        let (part, from, mut reading) = match begun {
-            Some(Begun {
-                part,
-                from,
-                reading,
-            }) => (part, Some(from), reading),
-            None => {
-                let before = self.journal.cursor(&cursor).await?;
-                let before = before.and_then(|heard| serde_json::from_str(&heard).ok());
-                let reading = Reading {
-                    before: before.unwrap_or_default(),
-                    ..Reading::default()
-                };
-                (0, None, reading)
-            }
+        let (part, from, mut reading) = if let Some(begun) = begun {
+            (begun.part, Some(begun.from), begun.reading)
+        } else {
+            let before = self.journal.cursor(&cursor).await?;
+            let before = before.and_then(|heard| serde_json::from_str(&heard).ok());
+            let reading = Reading {
+                before: before.unwrap_or_default(),
+                ..Reading::default()
+            };
+            (0, None, reading)
         };
         let further = match self
             .read_back(&delivery.bot(), &room, (look, from), &mut reading)
