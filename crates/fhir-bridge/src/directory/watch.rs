@@ -38,7 +38,7 @@ pub(crate) async fn run(bridge: Arc<Bridge>) {
 
 /// Why looking failed.
 #[derive(Debug, thiserror::Error)]
-enum WatchError {
+pub(crate) enum WatchError {
     #[error(transparent)]
     Fhir(#[from] fhir::Error),
     #[error(transparent)]
@@ -47,7 +47,7 @@ enum WatchError {
     Links(#[from] crate::links::LinksError),
 }
 
-async fn look(bridge: &Bridge, resource_type: &ResourceType) -> Result<(), WatchError> {
+pub(crate) async fn look(bridge: &Bridge, resource_type: &ResourceType) -> Result<(), WatchError> {
     let journal = &bridge.journal;
     let name = bridge.lane(&format!("directory/{resource_type}"));
     loop {

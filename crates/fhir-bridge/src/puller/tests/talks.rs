@@ -3,7 +3,10 @@
 use fhir::Instant;
 
 use super::*;
-use crate::{directory::cache::Cache, thread::talk::LIVES};
+use crate::{
+    directory::{cache::Cache, watch},
+    thread::talk::LIVES,
+};
 
 /// Longer than any test.
 const LONG: Option<Duration> = Some(Duration::from_hours(1));
@@ -131,6 +134,34 @@ async fn what_the_bridge_writes_about_members_itself_is_not_overlooked() {
     assert_eq!(talking.readers().await, ["b"]);
     bridge.add_to_record(&team, &c).await.unwrap();
     assert_eq!(talking.readers().await, ["b", "c"]);
+}
+
+#[tokio::test]
+async fn who_has_no_account_any_more_has_none_when_the_change_is_read() {
+    let talking = Box::pin(Talking::begin(LONG)).await;
+    let bridge = &talking.bridge;
+    let users = async || {
+        let talk = bridge.talk(&talking.thread).await.unwrap().unwrap();
+        let users: Vec<_> = talk
+            .readers
+            .iter()
+            .map(|one| one.user.to_string())
+            .collect();
+        users.join(" ")
+    };
+    assert_eq!(users().await, "@a:huisarts @b:huisarts");
+    talking.change("Practitioner/b", |person| person["telecom"] = json!([]));
+    assert_eq!(users().await, "@a:huisarts @b:huisarts", "remembered");
+    // The stand-in has a clock of its own.
+    let long_ago = ("directory/Practitioner", "2000-01-01T00:00:00Z");
+    bridge.journal.append(&[], Some(long_ago)).await.unwrap();
+    watch::look(bridge, &ResourceType::Practitioner)
+        .await
+        .unwrap();
+    assert_eq!(
+        users().await,
+        "@a:huisarts @_fhir_bridge_practitioner_b:vvt"
+    );
 }
 
 #[tokio::test]
